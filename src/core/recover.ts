@@ -1,0 +1,131 @@
+// Owns the way back: a state from the store's records. No old logic is replayed; sessions and attempts start empty and
+// come back with what agents say in their hellos.
+
+import { err, ok, type Result } from '../lib/result.ts';
+import type { StoredRecord } from './change.ts';
+import { submissionKey } from './job.ts';
+import { isRecordKind, toRecord, toStageRecord, versionOf, type FinishedRecord, type RecordKind } from './record.ts';
+import { createStage } from './stage.ts';
+import {
+  createState,
+  type FailureRecord,
+  type InviteRecord,
+  type JobRecord,
+  type Limits,
+  type MemberRecord,
+  type PartRecord,
+  type PeerRecord,
+  type RetryRecord,
+  type Stage,
+  type StageRecord,
+  type State,
+} from './state.ts';
+
+/** Kinds in the order in which they can be applied: a stage needs its job, a range its stage. */
+const ORDER: readonly RecordKind[] = [
+  'member',
+  'peer',
+  'invite',
+  'job',
+  'stage',
+  'finished',
+  'part',
+  'retry',
+  'failure',
+];
+
+/**
+ * Builds the state from records in any order.
+ * An error names a record that this version cannot read; nothing has been changed then.
+ */
+export function recover(records: readonly StoredRecord[], incarnation: number, limits?: Limits): Result<State> {
+  const state = createState(incarnation, limits);
+  const byKind = new Map<RecordKind, StoredRecord[]>(ORDER.map((kind) => [kind, []]));
+  for (const record of records) {
+    if (!isRecordKind(record.kind))
+      return err(`the store holds a record of an unknown kind "${record.kind}" (${record.id})`);
+    if (record.version !== versionOf(record.kind))
+      return err(
+        `record ${record.kind} ${record.id} has version ${record.version}; this release reads ${versionOf(record.kind)}`,
+      );
+    byKind.get(record.kind)?.push(record);
+  }
+  for (const kind of ORDER)
+    for (const record of byKind.get(kind) ?? [])
+      if (!apply(state, kind, record.value))
+        return err(`record ${kind} ${record.id} belongs to a job or stage that is not in the store`);
+  for (const stage of state.stages.values()) derivePending(stage);
+  return ok(state);
+}
+
+function apply(state: State, kind: RecordKind, value: unknown): boolean {
+  switch (kind) {
+    case 'member': {
+      const member = value as MemberRecord;
+      return set(state.members, member.id, member);
+    }
+    case 'peer': {
+      const peer = value as PeerRecord;
+      return set(state.peers, peer.id, peer);
+    }
+    case 'invite': {
+      const invite = value as InviteRecord;
+      return set(state.invites, invite.id, invite);
+    }
+    case 'job':
+      return applyJob(state, value as JobRecord);
+    case 'stage': {
+      const record = value as StageRecord;
+      const job = state.jobs.get(record.jobId);
+      return job !== undefined && set(state.stages, record.id, createStage(job, record));
+    }
+    default:
+      return applyToStage(state, kind, value as { readonly stage: Stage['id'] });
+  }
+}
+
+function applyJob(state: State, job: JobRecord): boolean {
+  state.submissions.set(submissionKey(job.submitter, job.spec.clientKey), job.id);
+  return set(state.jobs, job.id, job);
+}
+
+function applyToStage(state: State, kind: RecordKind, value: { readonly stage: Stage['id'] }): boolean {
+  const stage = state.stages.get(value.stage);
+  if (!stage) return false;
+  if (kind === 'finished') stage.finished.add(value as FinishedRecord);
+  if (kind === 'part') set(stage.parts, (value as PartRecord).start, value as PartRecord);
+  if (kind === 'retry') set(stage.retries, (value as RetryRecord).start, value as RetryRecord);
+  if (kind === 'failure') set(stage.failures, (value as FailureRecord).item, value as FailureRecord);
+  return true;
+}
+
+function set<K, V>(map: Map<K, V>, key: K, value: V): true {
+  map.set(key, value);
+  return true;
+}
+
+/** What nobody has finished, failed or set aside for a retry. */
+function derivePending(stage: Stage): void {
+  for (const range of stage.finished) stage.pending.remove(range);
+  for (const retry of stage.retries.values()) stage.pending.remove(retry);
+  for (const { item } of stage.failures.values()) stage.pending.remove({ start: item, end: item + 1 });
+}
+
+/** The durable part of a state as records, in a fixed order: what a store that followed every change must hold. */
+export function* durableRecords(state: State): Generator<StoredRecord> {
+  for (const value of sortedValues(state.members)) yield toRecord('member', value);
+  for (const value of sortedValues(state.peers)) yield toRecord('peer', value);
+  for (const value of sortedValues(state.invites)) yield toRecord('invite', value);
+  for (const value of sortedValues(state.jobs)) yield toRecord('job', value);
+  for (const stage of sortedValues(state.stages)) {
+    yield toRecord('stage', stage.record);
+    for (const range of stage.finished) yield toStageRecord('finished', { stage: stage.id, ...range });
+    for (const value of sortedValues(stage.parts)) yield toStageRecord('part', value);
+    for (const value of sortedValues(stage.retries)) yield toStageRecord('retry', value);
+    for (const value of sortedValues(stage.failures)) yield toStageRecord('failure', value);
+  }
+}
+
+function sortedValues<K extends string | number, V>(map: ReadonlyMap<K, V>): V[] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
+}
