@@ -56,8 +56,7 @@ export async function makeInvite(
   const violation = checkAddresses(addresses, grant);
   if (violation !== undefined) throw new SwarmError('bad-input', `no invite was made: ${violation}`);
   const text = JSON.stringify({ ...body.data, sum: await toSum(body.data, signatures) });
-  const line = new TextEncoder().encode(text).toBase64({ alphabet: 'base64url', omitPadding: true });
-  return { text: PREFIX + line, inviteId: grant.inviteKey };
+  return { text: toLine(text), inviteId: grant.inviteKey };
 }
 
 /** Reads an invite as people paste it (line breaks and quotes are dropped), and says what is wrong with a bad one. */
@@ -98,7 +97,11 @@ function parseSealed(line: string): Result<z.infer<typeof sealedSchema>> {
     return err(looksComplete(json) ? ALTERED : CUT_OFF);
   }
   const parsed = sealedSchema.safeParse(value);
-  return parsed.success ? ok(parsed.data) : err(ALTERED);
+  return parsed.success && toLine(json) === line ? ok(parsed.data) : err(ALTERED);
+}
+
+function toLine(json: string): string {
+  return PREFIX + new TextEncoder().encode(json).toBase64({ alphabet: 'base64url', omitPadding: true });
 }
 
 /** A cut after an inner brace leaves more opened than closed. */
