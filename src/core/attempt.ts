@@ -49,7 +49,7 @@ export function loseAttempt(turn: Turn, epoch: Epoch, peer?: PeerId): void {
   endAttempt(turn.state, attempt);
   turn.state.counters.lost++;
   const stage = turn.state.stages.get(attempt.stage);
-  if (stage && !attempt.canceled) returnRange(stage, attempt);
+  if (stage) returnRange(stage, attempt);
 }
 
 /** Takes over work that a peer holds under an epoch of the past, if nobody else has its range; otherwise fences it. */

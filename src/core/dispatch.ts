@@ -10,22 +10,33 @@ import { toView } from './schedule/view.ts';
 import type { Attempt, Stage } from './state.ts';
 import { send, type Turn } from './turn.ts';
 
-/** Hands out work after a batch of events: the plan decides where and how much, this forms the tasks. */
+/**
+ * Hands out work after a batch of events, until the plan has nothing more to give: ranges with gaps are cut shorter than
+ * planned, so one plan may leave something (INV-7).
+ */
 export function onTasksCalledFor(turn: Turn): void {
   const batches = new Map<PeerId, AssignedTask[]>();
-  for (const assignment of plan(toView(turn.state, turn.at))) {
-    const stage = defined(turn.state.stages.get(assignment.stage), `stage ${assignment.stage}`);
-    for (let i = 0; i < assignment.tasks; i++) {
-      const taken = takeRange(stage, assignment.retry, assignment.itemsPerTask);
-      if (!taken) break;
-      const attempt = startAttempt(turn.state, stage, assignment.peer, taken, taken.tries, turn.at);
-      addTask(batches, attempt);
-    }
-  }
+  while (handOut(turn, batches) > 0);
   for (const [peer, tasks] of batches) {
     for (const task of tasks) introduceJob(turn, peer, task.stage);
     send(turn, peer, { type: 'assign', tasks });
   }
+}
+
+/** Carries out one plan; how many tasks it gave. */
+function handOut(turn: Turn, batches: Map<PeerId, AssignedTask[]>): number {
+  const { state, at } = turn;
+  let given = 0;
+  for (const assignment of plan(toView(state, at))) {
+    const stage = defined(state.stages.get(assignment.stage), `stage ${assignment.stage}`);
+    for (let i = 0; i < assignment.tasks; i++) {
+      const taken = takeRange(stage, assignment.retry, assignment.itemsPerTask);
+      if (!taken) break;
+      addTask(batches, startAttempt(state, stage, assignment.peer, taken, taken.tries, at));
+      given++;
+    }
+  }
+  return given;
 }
 
 function takeRange(stage: Stage, retry: number | undefined, length: number): (Range & { tries: number }) | undefined {

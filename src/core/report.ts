@@ -27,8 +27,8 @@ function takeReport(turn: Turn, peer: PeerId, { epoch, outcome }: Report): void 
     return;
   }
   endAttempt(turn.state, attempt);
-  if (attempt.canceled) return;
   const stage = defined(turn.state.stages.get(attempt.stage), `stage ${attempt.stage}`);
+  if (attempt.canceled) return returnRange(stage, attempt);
   if (outcome.kind === 'done') takeResult(turn, stage, attempt, outcome);
   else if (outcome.kind === 'failed') takeFailure(turn, stage, attempt, outcome);
   else returnRange(stage, attempt);

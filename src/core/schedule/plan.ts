@@ -87,12 +87,15 @@ function planPending(view: View, stage: StageView, candidates: readonly Candidat
     promise(candidate, items * (stage.msPerItem(candidate.peer.id) ?? 0), share.tasks);
     pending -= items;
   };
-  // The peer that is free first chooses first, so that one plan balances as several in a row would.
-  for (const candidate of [...able].sort(byQueue)) {
-    while (pending > 0) {
-      const share = chooseShare(view, stage, able, candidate, pending);
-      if (!isShare(share)) break;
-      give(candidate, share);
+  // The peer that is free first chooses first. What one takes changes what the others should: ask again until nobody
+  // takes anything, so that the plan is complete (INV-7).
+  for (let moved = true; moved && pending > 0;) {
+    moved = false;
+    for (const candidate of able.toSorted(byQueue)) {
+      const choice = pending > 0 ? chooseShare(view, stage, able, candidate, pending) : undefined;
+      if (!choice || !isShare(choice)) continue;
+      give(candidate, choice);
+      moved = true;
     }
   }
   return assignments;
@@ -129,7 +132,10 @@ function chooseShare(
 function probe(stage: StageView, able: readonly Candidate[], candidate: Candidate, pending: number): Share | Obstacle {
   if (candidate.held > 0) return { kind: 'measuring' };
   if (stage.taskItems !== undefined)
-    return { itemsPerTask: stage.taskItems, tasks: Math.min(PROBE_TASKS, candidate.freeSlots) };
+    return {
+      itemsPerTask: stage.taskItems,
+      tasks: Math.min(PROBE_TASKS, candidate.freeSlots, Math.ceil(pending / stage.taskItems)),
+    };
   const share = Math.ceil(pending / (FACTORING * able.length));
   return { itemsPerTask: Math.max(1, Math.min(PROBE_ITEMS, share)), tasks: 1 };
 }

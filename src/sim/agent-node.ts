@@ -1,0 +1,241 @@
+// Owns one simulated peer: the production agent machine and loop, with a runner that takes virtual time, fails as the
+// item or the machine's luck demands, and stores parts. Crashes lose everything it held.
+
+import { agentStep } from '../core/agent/step.ts';
+import type { AgentEffect, AgentEventBody } from '../core/agent/event.ts';
+import { createAgentState, type AgentState, type TaskId } from '../core/agent/state.ts';
+import type { ArtifactId, Epoch, JobId, PeerId, StageId } from '../lib/ids.ts';
+import type { Prng } from '../lib/prng.ts';
+import type { Range } from '../lib/range-set.ts';
+import type { ToAgent } from '../protocol/to-agent.ts';
+import type { Outcome, ToCoordinator } from '../protocol/to-coordinator.ts';
+import { Loop } from '../runtime/loop.ts';
+import { simulatedHash } from './fingerprint.ts';
+import type { SimulatedLink } from './network.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+
+export type AgentOptions = {
+  readonly peer: PeerId;
+  readonly clock: VirtualClock;
+  readonly prng: Prng;
+  readonly msPerItem: number;
+  readonly memoryBytes: number;
+  readonly backlog: number;
+  /** Chance that a task fails for no fault of its items; set to 0 in the liveness phase. */
+  readonly flakiness: () => number;
+  /** Chance that an outcome is reported once more, later, under the epoch it had: a ghost. */
+  readonly ghostChance: () => number;
+  /** Items that fail wherever they run. */
+  readonly isPoison: (stage: StageId, item: number) => boolean;
+  readonly checkJob: (job: JobId, envelope: string) => string | undefined;
+  readonly connect: (agent: AgentNode) => SimulatedLink | undefined;
+  readonly store: (part: ArtifactId) => void;
+  readonly onRun: (peer: PeerId, job: JobId) => void;
+};
+
+type Life = {
+  readonly state: AgentState;
+  readonly loop: Loop<AgentEventBody, AgentEffect>;
+  readonly stopping: Set<TaskId>;
+  /** The epoch each running task began with. */
+  readonly firstEpochs: Map<TaskId, Epoch | undefined>;
+  link: SimulatedLink | undefined;
+  heartbeatMs: number;
+  reconnecting: boolean;
+};
+
+/** Progress is reported at most so many times a task, as the real agent bounds it. */
+const PROGRESS_STEPS = 4;
+
+export class AgentNode {
+  readonly options: AgentOptions;
+  #life: Life | undefined;
+
+  constructor(options: AgentOptions) {
+    this.options = options;
+  }
+
+  get state(): AgentState | undefined {
+    return this.#life?.state;
+  }
+
+  get isUp(): boolean {
+    return this.#life !== undefined;
+  }
+
+  get link(): SimulatedLink | undefined {
+    return this.#life?.link;
+  }
+
+  start(): void {
+    const { peer, clock, memoryBytes, backlog } = this.options;
+    const devices = [{ id: 'cpu', kind: 'cpu' as const, name: 'simulated', memoryBytes, threads: 1 }];
+    const state = createAgentState({ name: peer.slice(-4), version: 'sim', devices, backlog, slots: 1 });
+    const loop: Loop<AgentEventBody, AgentEffect> = new Loop({
+      machine: { step: (event) => agentStep(state, event), afterBatch: { kind: 'flush' } },
+      clock,
+      commit: () => Promise.resolve(),
+      release: (effects) => this.#release(life, effects),
+      onFatal: (error) => {
+        throw error;
+      },
+    });
+    const life: Life = {
+      state,
+      loop,
+      stopping: new Set(),
+      firstEpochs: new Map(),
+      link: undefined,
+      heartbeatMs: 1_000,
+      reconnecting: false,
+    };
+    this.#life = life;
+    this.#connect(life);
+    this.#beat(life);
+  }
+
+  /** kill -9, or the power is gone. */
+  crash(): void {
+    const life = this.#life;
+    this.#life = undefined;
+    life?.loop.abandon();
+    life?.link?.closeFrom('agent');
+  }
+
+  onMessages(link: SimulatedLink, messages: readonly ToAgent[]): void {
+    const life = this.#life;
+    if (life?.link !== link) return;
+    for (const message of messages) life.loop.post({ kind: 'received', message });
+  }
+
+  onLinkClosed(link: SimulatedLink): void {
+    const life = this.#life;
+    if (life?.link !== link) return;
+    this.#dropLink(life);
+  }
+
+  #dropLink(life: Life): void {
+    life.link = undefined;
+    life.loop.post({ kind: 'link-down' });
+    this.#reconnectLater(life);
+  }
+
+  #connect(life: Life): void {
+    if (this.#life !== life || life.link) return;
+    life.link = this.options.connect(this);
+    if (!life.link) return this.#reconnectLater(life);
+    life.loop.post({ kind: 'link-up' });
+  }
+
+  #reconnectLater(life: Life): void {
+    if (life.reconnecting) return;
+    life.reconnecting = true;
+    this.options.clock.after(this.options.prng.int(100, 2_000), () => {
+      life.reconnecting = false;
+      this.#connect(life);
+    });
+  }
+
+  #beat(life: Life): void {
+    if (this.#life !== life) return;
+    life.loop.post({ kind: 'heartbeat-due' });
+    this.options.clock.after(life.heartbeatMs, () => this.#beat(life));
+  }
+
+  #release(life: Life, effects: readonly AgentEffect[]): void {
+    if (this.#life !== life) return;
+    const frame: ToCoordinator[] = [];
+    for (const effect of effects) {
+      if (effect.kind === 'send') frame.push(effect.message);
+      else this.#perform(life, effect);
+    }
+    if (frame.length > 0) life.link?.sendToCoordinator(frame);
+  }
+
+  #perform(life: Life, effect: Exclude<AgentEffect, { kind: 'send' }>): void {
+    const { clock, checkJob } = this.options;
+    switch (effect.kind) {
+      case 'check-job': {
+        const refusal = checkJob(effect.job, effect.envelope);
+        clock.after(1, () =>
+          life.loop.post({ kind: 'job-checked', job: effect.job, ...(refusal !== undefined && { refusal }) }),
+        );
+        return;
+      }
+      case 'run-task':
+        return this.#run(life, effect.task, effect.job, effect.stage, effect.range);
+      case 'stop-task':
+        life.stopping.add(effect.task);
+        return;
+      case 'close-link':
+        life.link?.closeFrom('agent');
+        return this.#dropLink(life);
+      case 'set-heartbeat':
+        life.heartbeatMs = effect.heartbeatMs;
+    }
+  }
+
+  #run(life: Life, task: TaskId, job: JobId, stage: StageId, range: Range): void {
+    const { clock, prng, msPerItem, flakiness, onRun, peer } = this.options;
+    onRun(peer, job);
+    life.firstEpochs.set(task, life.state.tasks.get(task)?.epoch);
+    const items = range.end - range.start;
+    const failAt = this.#failure(stage, range, prng.chance(flakiness()));
+    const end = failAt?.item ?? range.end;
+    const durationMs = items * msPerItem * (0.5 + prng.float());
+    for (let i = 1; i <= Math.min(PROGRESS_STEPS, items); i++) {
+      const cursor = range.start + Math.floor((items * i) / PROGRESS_STEPS);
+      if (cursor > end) break;
+      clock.after((durationMs * (cursor - range.start)) / items, () =>
+        life.loop.post({ kind: 'task-progressed', task, cursor }),
+      );
+    }
+    clock.after((durationMs * Math.max(end - range.start, 0.1)) / items, () => {
+      if (this.#life !== life) return;
+      if (life.stopping.has(task)) return this.#end(life, task, { kind: 'stopped' });
+      if (failAt) return this.#end(life, task, failAt.outcome);
+      life.loop.post({ kind: 'task-computed', task });
+      this.#storePart(life, task, stage, range, durationMs);
+    });
+  }
+
+  #storePart(life: Life, task: TaskId, stage: StageId, range: Range, durationMs: number): void {
+    const id: ArtifactId = `sha256:${simulatedHash(`${stage}[${range.start},${range.end})`)}` as ArtifactId;
+    this.options.clock.after(this.options.prng.exponential(30), () => {
+      if (this.#life !== life) return;
+      if (life.stopping.has(task)) return this.#end(life, task, { kind: 'stopped' });
+      this.options.store(id);
+      this.#end(life, task, { kind: 'done', part: { id, sizeBytes: 1, signature: 'simulated' }, durationMs });
+    });
+  }
+
+  #end(life: Life, task: TaskId, outcome: Outcome): void {
+    life.stopping.delete(task);
+    life.loop.post({ kind: 'task-ended', task, outcome });
+    const epoch = life.firstEpochs.get(task);
+    life.firstEpochs.delete(task);
+    if (epoch && this.options.prng.chance(this.options.ghostChance())) this.#haunt(epoch, outcome);
+  }
+
+  /** Reports an outcome once more, past the machine, whatever has become of the task since. */
+  #haunt(epoch: Epoch, outcome: Outcome): void {
+    this.options.clock.after(this.options.prng.int(0, 12_000), () => {
+      if (this.#life?.state.link.kind === 'up')
+        this.#life.link?.sendToCoordinator([{ type: 'report', reports: [{ epoch, outcome }] }]);
+    });
+  }
+
+  #failure(stage: StageId, range: Range, flaky: boolean): { item: number; outcome: Outcome } | undefined {
+    for (let item = range.start; item < range.end; item++) {
+      if (!this.options.isPoison(stage, item)) continue;
+      // A runner may name the item, or only crash.
+      const named = this.options.prng.chance(0.5);
+      const outcome: Outcome = named
+        ? { kind: 'failed', scope: 'item', item, reason: 'the item is poison' }
+        : { kind: 'failed', scope: 'task', reason: 'the runner crashed' };
+      return { item, outcome };
+    }
+    if (!flaky) return undefined;
+    return { item: range.start, outcome: { kind: 'failed', scope: 'task', reason: 'bad luck' } };
+  }
+}

@@ -1,0 +1,129 @@
+// Owns what a run must never violate: the invariants of the design, checked after every step, at every restart and at
+// the end. Each violation is a line that begins with the invariant's name.
+
+import type { Event } from '../core/event.ts';
+import type { StoredRecord } from '../core/change.ts';
+import { checkInvariants, checkNothingIdle } from '../core/invariants.ts';
+import { durableRecords } from '../core/recover.ts';
+import { isEnded } from '../core/job.ts';
+import type { JobStatus, State } from '../core/state.ts';
+import type { JobId, PeerId, StageId } from '../lib/ids.ts';
+import type { Range } from '../lib/range-set.ts';
+import { RangeSet } from '../lib/range-set.ts';
+
+export class Violation extends Error {
+  override readonly name = 'Violation';
+}
+
+export class Checkers {
+  /** What callers and agents were told is durable (INV-4). */
+  readonly #submitted = new Set<JobId>();
+  readonly #canceled = new Set<JobId>();
+  readonly #accepted = new Map<StageId, RangeSet>();
+  readonly #ended = new Map<JobId, JobStatus>();
+  #finishedAtStart = 0;
+  steps = 0;
+
+  /** After every step. INV-7 is checked when work has just been handed out. */
+  onStepped(state: State, event: Event): void {
+    this.steps++;
+    this.#fail(checkInvariants(state));
+    if (countFinished(state) !== this.#finishedAtStart + state.counters.accepted)
+      throw new Violation(
+        `INV-1: ${state.counters.accepted} items were accepted since the start, ${countFinished(state) - this.#finishedAtStart} are finished`,
+      );
+    if (event.kind === 'schedule') this.#fail(checkNothingIdle(state, event.at));
+  }
+
+  onSubmitAcknowledged(job: JobId): void {
+    this.#submitted.add(job);
+  }
+
+  onCancelAcknowledged(job: JobId): void {
+    this.#canceled.add(job);
+  }
+
+  /** An agent was told that its result is durable and has forgotten it. */
+  onResultAcknowledged(stage: StageId, range: Range): void {
+    const ranges = this.#accepted.get(stage) ?? new RangeSet();
+    ranges.add(range);
+    this.#accepted.set(stage, ranges);
+  }
+
+  /** INV-5: only specs that passed the agent's own check are run. */
+  onRun(peer: PeerId, job: JobId, accepted: boolean): void {
+    if (!accepted) throw new Violation(`INV-5: ${peer} runs job ${job}, whose spec it has not accepted`);
+  }
+
+  /** INV-4 and INV-9, whenever a coordinator has just recovered. */
+  onRecovered(state: State, stored: readonly StoredRecord[]): void {
+    this.checkStore(state, stored);
+    this.#finishedAtStart = countFinished(state) - state.counters.accepted;
+    for (const job of this.#submitted)
+      if (!state.jobs.has(job)) throw new Violation(`INV-4: the submission of ${job} was acknowledged and is gone`);
+    for (const job of this.#canceled)
+      if (state.jobs.get(job)?.status.kind !== 'canceled')
+        throw new Violation(`INV-4: the cancel of ${job} was acknowledged and is gone`);
+    this.#checkResults(state);
+    this.#checkEnded(state);
+  }
+
+  /** INV-9: what the store holds is what the state says, and nothing else. */
+  checkStore(state: State, stored: readonly StoredRecord[]): void {
+    const expected = [...durableRecords(state)].map(toLine).sort();
+    const actual = stored.map(toLine).sort();
+    const missing = expected.find((line, i) => line !== actual[i]);
+    if (missing !== undefined || actual.length !== expected.length)
+      throw new Violation(
+        `INV-9: store and state differ: the state has ${expected.length} records, the store ${actual.length}; first: ${missing}`,
+      );
+  }
+
+  /** Once ended, a job stays as it ended. */
+  #checkEnded(state: State): void {
+    for (const [id, status] of this.#ended) {
+      const now = state.jobs.get(id)?.status;
+      if (now?.kind !== status.kind)
+        throw new Violation(`INV-4: job ${id} had ended as ${status.kind} and is ${now?.kind}`);
+    }
+  }
+
+  #checkResults(state: State): void {
+    for (const [stageId, ranges] of this.#accepted) {
+      const stage = state.stages.get(stageId);
+      for (const range of ranges)
+        if (!stage?.finished.covers(range))
+          throw new Violation(
+            `INV-4: the result [${range.start}, ${range.end}) of ${stageId} was acknowledged and is gone`,
+          );
+    }
+  }
+
+  /** A caller saw the end of a job: it may not change any more. */
+  onEndSeen(id: JobId, status: JobStatus): void {
+    if (isEnded(status)) this.#ended.set(id, status);
+  }
+
+  #fail(violations: readonly string[]): void {
+    if (violations.length > 0) throw new Violation(violations.join('; '));
+  }
+}
+
+function countFinished(state: State): number {
+  let finished = 0;
+  for (const stage of state.stages.values()) finished += stage.finished.size;
+  return finished;
+}
+
+function toLine(record: StoredRecord): string {
+  return `${record.kind} ${record.id} ${record.version} ${canonicalText(record.value)}`;
+}
+
+/** JSON with sorted keys: records that differ in key order are equal. */
+function canonicalText(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    inner !== null && typeof inner === 'object' && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

@@ -1,0 +1,339 @@
+// Owns one run: a fleet, people and jobs drawn from a seed; a safety phase in which faults come, and a liveness phase
+// in which they stop, everybody comes back, and every job must end.
+
+import { isEnded } from '../core/job.ts';
+import type { Limits, State } from '../core/state.ts';
+import { DEFAULT_LIMITS } from '../core/state.ts';
+import type { JobId, KeyId, PeerId } from '../lib/ids.ts';
+import { Prng } from '../lib/prng.ts';
+import { AgentNode } from './agent-node.ts';
+import { Checkers, Violation } from './checkers.ts';
+import { ClientNode } from './client-node.ts';
+import { CoordinatorNode } from './coordinator-node.ts';
+import { SimulatedDisk } from './disk.ts';
+import { describeFaultMix, drawFaultMix, type FaultKind, type FaultMix } from './faults.ts';
+import { Fingerprint, simulatedHash } from './fingerprint.ts';
+import { drawJob } from './job-draw.ts';
+import { SimulatedLink } from './network.ts';
+import { plantedCommit, plantedStep, type Plant } from './plant.ts';
+import { openSpec } from './signature.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+export type RunOptions = { readonly seed: number; readonly plant?: Plant };
+
+export type RunReport = {
+  readonly seed: number;
+  readonly violation: string | undefined;
+  readonly stateHash: string;
+  readonly steps: number;
+  readonly virtualMs: number;
+  readonly jobs: Readonly<Record<string, number>>;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly mix: string;
+};
+
+const SAFETY_MS = 40_000;
+/** After the faults end, everything must be finished within this. */
+const LIVENESS_MS = 600_000;
+const CHECK_EVERY_MS = 1_000;
+/** A run that goes round in circles is a finding, not a hang. */
+const MAX_THINGS = 400_000;
+
+const LIMITS: Limits = {
+  ...DEFAULT_LIMITS,
+  heartbeatMs: 1_000,
+  leaseMs: 4_000,
+  retryBackoffMs: 200,
+  targetTaskMs: 1_000,
+};
+
+/** Runs a seed once. A violation is reported, not thrown. */
+export async function runSeed(options: RunOptions): Promise<RunReport> {
+  const run = new Run(options);
+  let violation: string | undefined;
+  try {
+    await run.play();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    violation = error instanceof Violation ? error.message : (error.stack ?? error.message);
+  }
+  return run.report(violation);
+}
+
+class Run {
+  readonly #seed: number;
+  readonly #prng: Prng;
+  readonly #clock = new VirtualClock();
+  readonly #mix: FaultMix;
+  readonly #disk: SimulatedDisk;
+  readonly #coordinator: CoordinatorNode;
+  readonly #client: ClientNode;
+  readonly #checkers = new Checkers();
+  readonly #agents: AgentNode[] = [];
+  readonly #parts = new Set<string>();
+  readonly #fingerprint = new Fingerprint();
+  readonly #submitters: KeyId[];
+  readonly #faults: Record<string, number> = {};
+  #links = 0;
+  #checkedCommits = 0;
+  #healed = false;
+  #failure: unknown;
+
+  constructor({ seed, plant }: RunOptions) {
+    this.#seed = seed;
+    this.#prng = new Prng(seed);
+    this.#mix = drawFaultMix(this.#prng);
+    this.#disk = new SimulatedDisk(this.#clock, this.#prng.fork());
+    this.#disk.failureChance = this.#mix.diskFailureChance;
+    this.#submitters = [toKey('submitter-1'), toKey('submitter-2')];
+    this.#coordinator = new CoordinatorNode({
+      clock: this.#clock,
+      disk: this.#disk,
+      limits: LIMITS,
+      step: plantedStep(plant),
+      commit: plantedCommit(plant, this.#disk),
+      isStored: (part) => this.#parts.has(part),
+      onStepped: (state, event) => {
+        this.#fingerprint.add(`${event.at}${event.kind}${state.attemptCounter}`);
+        this.#checkers.onStepped(state, event);
+      },
+      onReply: (reply) => this.#client.onReply(reply),
+      onStarted: (state) => this.#checkers.onRecovered(state, this.#disk.records()),
+      onExit: (reason) => {
+        // Only a failed commit may end the process; a violation inside a step must surface.
+        if (reason instanceof Error && reason.name === 'SwarmError') this.#onDiskFull();
+        else this.#failure = reason;
+      },
+    });
+    this.#client = new ClientNode(this.#clock, this.#prng.fork(), this.#checkers, (event) =>
+      this.#coordinator.post(event),
+    );
+  }
+
+  async play(): Promise<void> {
+    this.#coordinator.start();
+    this.#createFleet();
+    this.#createJobs();
+    this.#plan('coordinator-crash', this.#mix.coordinatorCrashMs, () => this.#crashCoordinator());
+    this.#plan('agent-crash', this.#mix.agentCrashMs, () => this.#crashAgent());
+    this.#plan('link-cut', this.#mix.linkCutMs, () => this.#prng.pick(this.#agents).link?.cut());
+    this.#plan('link-silent', this.#mix.linkSilentMs, () => this.#prng.pick(this.#agents).link?.goSilent());
+    this.#plan('drain', 20_000, () => this.#client.drainFor(this.#prng.pick(this.#agents).options.peer, 5_000));
+    await this.#playUntil(SAFETY_MS, () => false);
+    this.#heal();
+    await this.#playUntil(SAFETY_MS + LIVENESS_MS, () => this.#isSettled());
+    this.#checkEnd();
+  }
+
+  report(violation: string | undefined): RunReport {
+    const state = this.#coordinator.state;
+    this.#fingerprint.add(JSON.stringify(this.#disk.records()));
+    const jobs: Record<string, number> = {};
+    for (const job of state?.jobs.values() ?? []) jobs[job.status.kind] = (jobs[job.status.kind] ?? 0) + 1;
+    return {
+      seed: this.#seed,
+      violation,
+      stateHash: this.#fingerprint.value,
+      steps: this.#checkers.steps,
+      virtualMs: this.#clock.elapsedMs,
+      jobs,
+      faults: this.#faults,
+      mix: describeFaultMix(this.#mix),
+    };
+  }
+
+  #createFleet(): void {
+    for (const key of this.#submitters) this.#client.enrol(key, 'submitter');
+    const count = this.#prng.int(2, 5);
+    for (let i = 0; i < count; i++) this.#createAgent(i);
+  }
+
+  #createAgent(i: number): void {
+    const prng = this.#prng.fork();
+    const peer = toKey(`peer-${i}`);
+    // At least one peer is behind a clean relay, so that every job can end somewhere.
+    const tampered = i > 0 && prng.chance(this.#mix.tamperChance);
+    const accepted = new Set<JobId>();
+    const agent = new AgentNode({
+      peer,
+      clock: this.#clock,
+      prng,
+      msPerItem: prng.pick([2, 10, 40, 100]),
+      memoryBytes: prng.pick([4, 8, 24]) * 1_024 ** 3,
+      backlog: prng.pick([1, 2, 8]),
+      flakiness: () => (this.#healed ? 0 : this.#mix.flakiness),
+      ghostChance: () => (this.#healed ? 0 : this.#mix.ghostChance),
+      isPoison: (stage, item) => isPoison(stage, item, this.#mix.poisonChance),
+      checkJob: (job, envelope) => {
+        const opened = openSpec(envelope, job, new Set(this.#submitters));
+        if (!opened.ok) return opened.error;
+        accepted.add(job);
+        return undefined;
+      },
+      connect: (node) => this.#connect(node, tampered && !this.#healed),
+      store: (part) => void this.#parts.add(part),
+      onRun: (runner, job) => this.#checkers.onRun(runner, job, accepted.has(job)),
+    });
+    this.#agents.push(agent);
+    this.#client.enrol(peer, 'peer');
+    this.#clock.after(prng.int(0, 3_000), () => agent.start());
+  }
+
+  #connect(agent: AgentNode, tampered: boolean): SimulatedLink | undefined {
+    // As the real shell: only an enrolled peer gets in.
+    if (!this.#coordinator.state?.peers.has(agent.options.peer)) return undefined;
+    const id = ++this.#links;
+    const link: SimulatedLink = new SimulatedLink(
+      id,
+      this.#clock,
+      this.#prng.fork(),
+      this.#mix.meanDelayMs,
+      {
+        onMessages: (messages) => {
+          for (const message of messages) if (message.type === 'ack') this.#noteAcknowledged(agent, message.epochs);
+          agent.onMessages(link, messages);
+        },
+        onClosed: () => agent.onLinkClosed(link),
+      },
+      {
+        onMessages: (messages) => this.#coordinator.onMessages(id, messages),
+        onClosed: () => this.#coordinator.onLinkClosed(id),
+      },
+    );
+    if (tampered) link.tamper = (frame) => frame.replace(String.raw`priority\\\":0`, String.raw`priority\\\":9`);
+    return this.#coordinator.accept(agent.options.peer, link) ? link : undefined;
+  }
+
+  /** The coordinator dropped stale reports too, so only what it accepted counts as told. */
+  #noteAcknowledged(agent: AgentNode, epochs: readonly string[]): void {
+    const state = this.#coordinator.state;
+    for (const task of agent.state?.tasks.values() ?? []) {
+      if (!epochs.includes(task.epoch) || task.status.kind !== 'ended' || task.status.outcome.kind !== 'done') continue;
+      if (state?.stages.get(task.stage)?.finished.covers(task)) this.#checkers.onResultAcknowledged(task.stage, task);
+    }
+  }
+
+  #createJobs(): void {
+    const count = this.#prng.int(1, 4);
+    for (let i = 0; i < count; i++) {
+      const submitter = this.#prng.pick(this.#submitters);
+      const spec = drawJob(this.#prng.fork(), toKey('swarm'), i);
+      this.#clock.after(this.#prng.int(0, 15_000), () =>
+        this.#client.submit(spec, submitter, (job) => {
+          if (this.#prng.chance(0.2)) this.#later('cancel', 10_000, () => this.#client.cancel(job, submitter));
+          if (this.#prng.chance(0.2)) this.#later('pause', 5_000, () => this.#client.pauseFor(job, submitter, 4_000));
+        }),
+      );
+    }
+  }
+
+  #later(kind: FaultKind, withinMs: number, act: () => void): void {
+    this.#clock.after(this.#prng.int(0, withinMs), () => {
+      this.#count(kind);
+      act();
+    });
+  }
+
+  /** Lets a fault come again and again, at random, until the run is healed. */
+  #plan(kind: FaultKind, meanMs: number, strike: () => void): void {
+    if (!Number.isFinite(meanMs)) return;
+    this.#clock.after(this.#prng.exponential(meanMs), () => {
+      if (this.#healed) return;
+      this.#count(kind);
+      strike();
+      this.#plan(kind, meanMs, strike);
+    });
+  }
+
+  #count(kind: FaultKind): void {
+    this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
+  }
+
+  #crashCoordinator(): void {
+    this.#coordinator.crash();
+    this.#restartCoordinatorLater();
+  }
+
+  #onDiskFull(): void {
+    this.#count('disk-full');
+    this.#restartCoordinatorLater();
+  }
+
+  #restartCoordinatorLater(): void {
+    this.#clock.after(this.#prng.int(50, 6_000), () => {
+      if (!this.#coordinator.isUp) this.#coordinator.start();
+    });
+  }
+
+  #crashAgent(): void {
+    const agent = this.#prng.pick(this.#agents);
+    agent.crash();
+    this.#clock.after(this.#prng.int(50, 10_000), () => {
+      if (!agent.isUp) agent.start();
+    });
+  }
+
+  #heal(): void {
+    this.#healed = true;
+    this.#disk.failureChance = 0;
+    if (!this.#coordinator.isUp) this.#coordinator.start();
+    for (const agent of this.#agents) if (!agent.isUp) agent.start();
+  }
+
+  /** Runs until `done` or a virtual time, letting promises settle after each thing. */
+  async #playUntil(untilMs: number, done: () => boolean): Promise<void> {
+    let things = 0;
+    let nextCheckMs = this.#clock.elapsedMs;
+    while (this.#clock.elapsedMs < untilMs && this.#clock.runNext()) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (this.#failure) throw this.#failure;
+      this.#checkStore();
+      if (++things > MAX_THINGS) throw new Violation(`liveness: ${MAX_THINGS} things happened and the run is not over`);
+      if (this.#clock.elapsedMs < nextCheckMs) continue;
+      nextCheckMs = this.#clock.elapsedMs + CHECK_EVERY_MS;
+      if (done()) return;
+    }
+  }
+
+  /** Whenever nothing is being written, store and memory must agree. */
+  #checkStore(): void {
+    const state = this.#coordinator.state;
+    if (!state || !this.#disk.isQuiet || this.#disk.commits === this.#checkedCommits) return;
+    this.#checkedCommits = this.#disk.commits;
+    this.#checkers.checkStore(state, this.#disk.records());
+  }
+
+  #isSettled(): boolean {
+    const state = this.#coordinator.state;
+    if (!state || this.#client.isWaiting || !this.#disk.isQuiet) return false;
+    return [...state.jobs.values()].every((job) => isEnded(job.status)) && state.attempts.size === 0;
+  }
+
+  #checkEnd(): void {
+    const state = this.#coordinator.state;
+    if (!state) throw new Violation('liveness: the coordinator is down at the end');
+    if (!this.#isSettled()) throw new Violation(`liveness: not everything ended: ${describeOpen(state)}`);
+    this.#checkers.onRecovered(state, this.#disk.records());
+    for (const agent of this.#agents) {
+      const left = [...(agent.state?.tasks.values() ?? [])].filter((task) => task.status.kind !== 'ended');
+      if (left.length > 0)
+        throw new Violation(`INV-8: ${agent.options.peer} still works on ${left.length} tasks after every job ended`);
+    }
+  }
+}
+
+function describeOpen(state: State): string {
+  const jobs = [...state.jobs.values()]
+    .filter((job) => !isEnded(job.status))
+    .map((job) => `${job.id} ${job.status.kind}`);
+  return `jobs [${jobs.join(', ')}], ${state.attempts.size} attempts`;
+}
+
+/** Whether an item is poison is a property of the item, the same wherever and whenever it runs. */
+function isPoison(stage: string, item: number, chance: number): boolean {
+  return chance > 0 && new Prng(Number.parseInt(simulatedHash(`${stage}@${item}`).slice(0, 8), 16)).chance(chance);
+}
+
+function toKey(name: string): KeyId & PeerId {
+  return `ed25519:${simulatedHash(name)}` as KeyId;
+}
