@@ -32,7 +32,7 @@ export function onLinkOpened(turn: Turn, event: EventOf<'link-opened'>): void {
   };
   state.sessions.set(peer, session);
   const held = new Set(hello.attempts.map((attempt) => attempt.epoch));
-  for (const epoch of [...session.attempts]) if (!held.has(epoch)) loseAttempt(turn, epoch);
+  for (const epoch of session.attempts) if (!held.has(epoch)) loseAttempt(turn, epoch);
   const verdicts = hello.attempts.map((attempt): Verdict => {
     const known = state.attempts.get(attempt.epoch);
     if (known?.peer === peer)
@@ -58,9 +58,9 @@ export function onHeartbeat(turn: Turn, event: EventOf<'heartbeat'>): void {
 
 /** Gives up the work of peers that have been silent for a lease. */
 export function onTick(turn: Turn): void {
-  for (const session of [...turn.state.sessions.values()]) {
+  for (const session of turn.state.sessions.values()) {
     if (turn.at - session.lastSeenAt <= turn.state.limits.leaseMs) continue;
-    for (const epoch of [...session.attempts]) loseAttempt(turn, epoch);
+    for (const epoch of session.attempts) loseAttempt(turn, epoch);
     if (session.connected) closeLink(turn, session, `nothing was heard for ${turn.state.limits.leaseMs} ms`);
     turn.state.sessions.delete(session.peer);
   }

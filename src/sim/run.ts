@@ -334,6 +334,6 @@ function isPoison(stage: string, item: number, chance: number): boolean {
   return chance > 0 && new Prng(Number.parseInt(simulatedHash(`${stage}@${item}`).slice(0, 8), 16)).chance(chance);
 }
 
-function toKey(name: string): KeyId & PeerId {
+function toKey(name: string): KeyId {
   return `ed25519:${simulatedHash(name)}` as KeyId;
 }
