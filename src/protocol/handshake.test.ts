@@ -95,9 +95,10 @@ describe('handshake', () => {
 
   test('a hello changed on the way is refused by the client', async () => {
     const hello = toClientHello(client!.keyId, drawNonce());
-    const swapped = { ...hello, clientKey: stranger!.keyId };
-    const { answer } = await answerHello(swapped, TLS, server!, drawNonce(), signatures);
-    expect((await proveClient(hello, answer, TLS, client!, server!.keyId, signatures)).ok).toBe(false);
+    for (const change of [{ clientKey: stranger!.keyId }, { protocol: 2 }]) {
+      const { answer } = await answerHello({ ...hello, ...change }, TLS, server!, drawNonce(), signatures);
+      expect((await proveClient(hello, answer, TLS, client!, server!.keyId, signatures)).ok).toBe(false);
+    }
   });
 
   test('an older protocol is told so even when its hello has another shape', () => {

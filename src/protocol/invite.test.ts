@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { fromSeed, generateKey, webCryptoSignatures as signatures, type KeyPair } from './keys.ts';
+import { toCanonicalBytes } from './canonical.ts';
 import { acceptInvite, makeInvite, parseInvite, type Invite, type Offer } from './invite.ts';
 import { signGrant, verifyMembership, type Membership } from './membership.ts';
 
@@ -28,6 +29,15 @@ async function parsed(line = text): Promise<Invite> {
 async function refusal(line: string): Promise<string> {
   const invite = await parseInvite(line, signatures);
   return invite.ok ? '' : invite.error;
+}
+
+/** The invite with parts exchanged and a sum that fits them. */
+async function reseal(change: Record<string, unknown>): Promise<string> {
+  const json = Buffer.from(text.slice('swarm1-'.length), 'base64url').toString();
+  const { sum: _, ...body } = { ...(JSON.parse(json) as Record<string, unknown>), ...change };
+  const bytes = toCanonicalBytes(body);
+  const sum = bytes.ok ? (await signatures.sha256(bytes.value)).slice(0, 16) : '';
+  return `swarm1-${Buffer.from(JSON.stringify({ ...body, sum })).toString('base64url')}`;
 }
 
 async function verify(membership: unknown, pins: { now?: number } & Record<string, unknown> = {}): Promise<unknown> {
@@ -93,6 +103,13 @@ describe('invite', () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+
+  test('sealed anew by somebody in between, it still gives no key and no unprotected address', async () => {
+    const other = Buffer.from(new Uint8Array(32).fill(9)).toString('base64url');
+    expect(await refusal(await reseal({ key: other }))).toContain('does not belong to its grant');
+    expect(await refusal(await reseal({ addresses: ['http://203.0.113.9'] }))).toContain('without TLS');
+    expect(await refusal(await reseal({}))).toBe('');
   });
 
   test('is not made where bytes would travel unprotected', async () => {
