@@ -4,7 +4,7 @@
 import type { JobId, KeyId, PeerId } from '../lib/ids.ts';
 import type { JobSpec } from '../protocol/job-spec.ts';
 import type { HeldAttempt, Hello, Report } from '../protocol/to-coordinator.ts';
-import type { Role } from './state.ts';
+import type { Role } from '../protocol/roster.ts';
 
 /** Names the caller who waits for a reply. */
 export type RequestId = number;

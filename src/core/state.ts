@@ -6,6 +6,7 @@ import type { Epoch, JobId, KeyId, PeerId, StageId } from '../lib/ids.ts';
 import type { Range, RangeSet } from '../lib/range-set.ts';
 import type { Device } from '../protocol/device.ts';
 import type { JobSpec, StageSpec } from '../protocol/job-spec.ts';
+import type { Role } from '../protocol/roster.ts';
 import type { ReportedPart } from '../protocol/to-coordinator.ts';
 
 /** Durable: a machine that joined. */
@@ -32,8 +33,6 @@ export type MemberRecord = {
   readonly role: Role;
   readonly joinedAt: number;
 };
-
-export type Role = 'admin' | 'submitter' | 'peer' | 'viewer';
 
 export type JobStatus =
   | { readonly kind: 'running' }
