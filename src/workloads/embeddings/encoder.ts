@@ -3,6 +3,7 @@
 
 import { SwarmError } from '../../protocol/errors.ts';
 import type { Precision } from './use-lite/graph.ts';
+import type { Encoder as EncoderPort } from './encoder-port.ts';
 import { openUseLite } from './use-lite/encoder.ts';
 
 export type { Precision } from './use-lite/graph.ts';
@@ -10,17 +11,8 @@ export type { Precision } from './use-lite/graph.ts';
 /** The model that needs no files of one's own: Universal Sentence Encoder Lite, English, 512 dimensions. */
 export const BUILT_IN_MODEL = 'use-lite';
 
-/** Turns texts into unit vectors. A text's vector does not depend on the texts beside it (within 1e-5). */
-export type Encoder = AsyncDisposable & {
-  /** 64 hex digits: the hash over weights, tokeniser and pooling, see `toModelId`. */
-  readonly modelId: string;
-  readonly dims: number;
-  /** Tokens beyond these are left out. */
-  readonly maxTokens: number;
-  /** Row-major, `texts.length` rows of `dims` floats, each row of length 1. */
-  embed(texts: readonly string[]): Promise<Float32Array>;
-  close(): Promise<void>;
-};
+/** The port, to be released by `await using`. A text's vector does not depend on the texts beside it (within 1e-5). */
+export type Encoder = EncoderPort & AsyncDisposable;
 
 export type EncoderOptions = {
   /** `use-lite`, or a name for people of the model that lies in `modelDir`. */

@@ -24,7 +24,7 @@ const listingSchema = z.looseObject({
   siblings: z.array(z.looseObject({ rfilename: z.string() })).max(10_000),
 });
 
-export type HubId = { readonly owner: string; readonly name: string; readonly commit: string | undefined };
+type HubId = { readonly owner: string; readonly name: string; readonly commit: string | undefined };
 
 /** `owner/name` or `owner/name@<40 hex digits>`; undefined for anything else (a path). */
 export function parseHubId(text: string): HubId | undefined {

@@ -3,7 +3,6 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { SwarmError } from '../../protocol/errors.ts';
 import { BUILT_IN_MODEL, type Precision } from './encoder.ts';
 import { hashModelFiles, toModelId, type ModelFile } from './model-files.ts';
 import { readModelFolder } from './model-folder.ts';
@@ -77,13 +76,4 @@ export async function describeModelLicence(model: string, modelDir: string): Pro
   const readme = size > 0 && size <= MAX_README_BYTES ? await readFile(path, 'utf8') : '';
   const frontMatter = /^---\r?\n([\s\S]*?)\r?\n---/.exec(readme)?.[1] ?? '';
   return /^license:\s*["']?([\w.+-]{1,64})["']?\s*$/m.exec(frontMatter)?.[1] ?? 'unknown (its folder names no licence)';
-}
-
-/** Throws `bad-input` unless the files are the model that was signed (INV-6). */
-export function checkModelId(prepared: PreparedModel, expected: string): void {
-  if (prepared.modelId === expected) return;
-  throw new SwarmError(
-    'hash-mismatch',
-    `the model in ${prepared.modelDir} is ${prepared.modelId}, but the job was signed for ${expected}; fetch that one`,
-  );
 }

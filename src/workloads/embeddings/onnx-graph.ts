@@ -9,10 +9,10 @@ const IR_VERSION = 8;
 const OPSET_VERSION = 17;
 
 /** Element types as ONNX numbers them. */
-export const ELEMENT_TYPE = { float32: 1, int8: 3, int64: 7 } as const;
-export type ElementType = keyof typeof ELEMENT_TYPE;
+const ELEMENT_TYPE = { float32: 1, int8: 3, int64: 7 } as const;
+type ElementType = keyof typeof ELEMENT_TYPE;
 
-export type Attribute = number | string | readonly number[] | { readonly float: number };
+type Attribute = number | string | readonly number[] | { readonly float: number };
 type Axis = number | string;
 
 /** Collects a graph in the order of the calls. Values are named; `node` returns the first output's name. */

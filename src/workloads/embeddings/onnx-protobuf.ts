@@ -61,7 +61,7 @@ function toVarint(value: number): Uint8Array {
 }
 
 /** A field as it stands in a message: length-delimited ones carry their bytes, numbers are left out. */
-export type ProtobufField = { readonly field: number; readonly bytes: Uint8Array | undefined };
+type ProtobufField = { readonly field: number; readonly bytes: Uint8Array | undefined };
 
 /** Walks the fields of one message. Throws a RangeError when the bytes are not a protobuf message. */
 export function* readFields(message: Uint8Array): Generator<ProtobufField> {

@@ -10,7 +10,7 @@ import { buildUseLiteGraph, type Precision } from './graph.ts';
 import { mendUseLitePieces } from './vocabulary.ts';
 import { locateUseLitePackage, readUseLiteWeights } from './weights.ts';
 
-export const VOCABULARY_NAME = 'vocabulary.json';
+const VOCABULARY_NAME = 'vocabulary.json';
 
 const VOCABULARY: ModelFile = {
   name: VOCABULARY_NAME,

@@ -10,9 +10,9 @@ import { PAD_ID, USE_LITE_DIMS, type Precision } from './graph.ts';
 import { normalizeForSentencePiece } from './normalize.ts';
 import { parseUseLiteVocabulary } from './vocabulary.ts';
 
-export const USE_LITE_MAX_TOKENS = 128;
+const USE_LITE_MAX_TOKENS = 128;
 /** UTF-16 units of a text that are looked at: 128 tokens are some 600 units of prose. Bounds work on a huge line. */
-export const USE_LITE_MAX_UNITS = 8_192;
+const USE_LITE_MAX_UNITS = 8_192;
 
 /** Turns texts into ids as the model expects them, at most 128 each. */
 export class UseLiteTokenizer {

@@ -3,7 +3,7 @@
 // exceptions below. Does not know pieces or ids.
 
 /** SentencePiece's visible space, U+2581. */
-export const SPACE_MARK = '▁';
+const SPACE_MARK = '▁';
 
 const MAX_RUN = 4;
 /** Code points, first and last, that are dropped; and those that become a space. */

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { SwarmError } from '../../../protocol/errors.ts';
 import type { Piece, UnigramVocabulary } from '../tokenizer.ts';
 
-export const UNKNOWN_ID = 0;
+const UNKNOWN_ID = 0;
 /** <unk>, <s>, </s> and three reserved pieces come first. */
 const FIRST_NORMAL_ID = 6;
 const PIECE_COUNT = 8_000;
