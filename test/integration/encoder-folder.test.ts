@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -272,10 +272,12 @@ describe('a hub id', () => {
   let server: Server;
   let hub: string;
   let requests: string[];
+  let cut: boolean;
 
   beforeEach(async () => {
     await putModel(join(dir, 'remote'));
     requests = [];
+    cut = false;
     server = createServer((request, response) => {
       requests.push(request.url ?? '');
       const file = /^\/me\/tiny\/resolve\/a{40}\/(.+)$/.exec(request.url ?? '')?.[1];
@@ -288,9 +290,12 @@ describe('a hub id', () => {
         'evil.py',
         '../x',
       ];
-      if (request.url?.startsWith('/api/models/me/tiny/revision/') === true) {
+      if (request.url?.includes('/me/portal/') === true) response.end('<html>log in to the Wi-Fi</html>');
+      else if (request.url?.startsWith('/api/models/me/tiny/revision/') === true) {
         response.end(JSON.stringify({ sha: commit, siblings: names.map((rfilename) => ({ rfilename })) }));
       } else if (file === undefined) response.writeHead(404).end();
+      else if (cut && file === 'onnx/model.onnx')
+        response.writeHead(200, { 'content-length': '9999' }).end('half', () => response.destroy());
       else void readFile(join(dir, 'remote', file)).then((bytes) => response.end(bytes));
     });
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -315,6 +320,19 @@ describe('a hub id', () => {
     const again = await prepareModel(`me/tiny@${commit}`, cache, { hub: 'http://127.0.0.1:1' });
     expect(again).toEqual(prepared);
     expect(requests.length).toBe(before);
+  });
+
+  test('leaves nothing when the download breaks off, and works when tried again', async () => {
+    const cache = join(dir, 'cache');
+    cut = true;
+    await expect(prepareModel('me/tiny', cache, { hub })).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await readdir(join(cache, 'hub'))).toEqual([]);
+    cut = false;
+    expect((await prepareModel('me/tiny', cache, { hub })).files.length).toBe(4);
+  });
+
+  test('is refused when the hub is a log-in page', async () => {
+    await expect(prepareModel('me/portal', dir, { hub })).rejects.toMatchObject({ code: 'bad-input' });
   });
 
   test('is refused when it does not exist, or the hub is out of reach', async () => {

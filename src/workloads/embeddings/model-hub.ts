@@ -65,15 +65,30 @@ async function isThere(dir: string): Promise<boolean> {
 
 async function readListing(id: HubId, hub: string): Promise<{ sha: string; names: ReadonlySet<string> }> {
   const response = await request(`${hub}/api/models/${id.owner}/${id.name}/revision/${id.commit ?? 'main'}`, id);
-  const text = await response.text();
-  const parsed = text.length > MAX_LISTING_BYTES ? undefined : listingSchema.safeParse(JSON.parse(text));
-  if (parsed?.success !== true) {
+  const parsed = listingSchema.safeParse(await readBoundedJson(response));
+  if (!parsed.success) {
     throw new SwarmError(
       'bad-input',
       `${hub} does not answer like a model hub; check HF_ENDPOINT or give a local folder`,
     );
   }
   return { sha: parsed.data.sha, names: new Set(parsed.data.siblings.map((sibling) => sibling.rfilename)) };
+}
+
+/** Undefined for what is too long or no JSON: no listing is either. */
+async function readBoundedJson(response: Response): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of response.body ?? []) {
+    sizeBytes += chunk.byteLength;
+    if (sizeBytes > MAX_LISTING_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 /** The known files that the repository has, of networks only the first of the precision, with its weights file. */
@@ -96,7 +111,13 @@ async function download(url: string, path: string, id: HubId): Promise<void> {
       done(sizeBytes > MAX_FILE_BYTES ? new SwarmError('too-large', `${url} is larger than 8 GiB`) : null, chunk);
     },
   });
-  await pipeline(Readable.from(response.body), bound, createWriteStream(path, { flags: 'wx' }));
+  await pipeline(Readable.from(response.body), bound, createWriteStream(path, { flags: 'wx' })).catch(
+    (cause: unknown) => {
+      // fetch reports a cut connection as a TypeError; a full disk keeps its own error.
+      if (!(cause instanceof TypeError)) throw cause;
+      throw new SwarmError('unavailable', `${url} broke off after ${sizeBytes} bytes; try again`, { cause });
+    },
+  );
   const announced = response.headers.get('content-length');
   if (announced === null || response.headers.has('content-encoding') || Number(announced) === sizeBytes) return;
   throw new SwarmError('unavailable', `${url} broke off after ${sizeBytes} of ${announced} bytes; try again`);
