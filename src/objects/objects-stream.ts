@@ -58,11 +58,10 @@ export function toFileStream(file: FileHandle, range: Range): ReadableStream<Uin
   return new ReadableStream(
     {
       async pull(controller) {
-        const chunk = new Uint8Array(Math.min(CHUNK_BYTES, range.end - at));
-        const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, at);
-        at += bytesRead;
-        if (bytesRead > 0) controller.enqueue(chunk.subarray(0, bytesRead));
-        if (bytesRead > 0 && at < range.end) return;
+        const chunk = await readChunk(file, Math.min(CHUNK_BYTES, range.end - at), at);
+        at += chunk.byteLength;
+        if (chunk.byteLength > 0) controller.enqueue(chunk);
+        if (chunk.byteLength > 0 && at < range.end) return;
         controller.close();
         await file.close();
       },
@@ -70,4 +69,32 @@ export function toFileStream(file: FileHandle, range: Range): ReadableStream<Uin
     },
     { highWaterMark: 0 },
   );
+}
+
+async function readChunk(file: FileHandle, sizeBytes: number, at: number): Promise<Uint8Array> {
+  try {
+    const chunk = new Uint8Array(sizeBytes);
+    const { bytesRead } = await file.read(chunk, 0, sizeBytes, at);
+    return chunk.subarray(0, bytesRead);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Passes chunks on; throws SwarmError('timeout') when the source is silent for `stallMs`. */
+export async function* withStallLimit(bytes: AsyncIterable<Uint8Array>, stallMs: number): AsyncGenerator<Uint8Array> {
+  const abort = new AbortController();
+  const reason = new SwarmError('timeout', `no bytes came for ${stallMs} ms; ask where the transfer stands and go on`);
+  const startTimer = (): NodeJS.Timeout => setTimeout(() => abort.abort(reason), stallMs);
+  let timer = startTimer();
+  try {
+    for await (const chunk of untilAborted(bytes, abort.signal)) {
+      clearTimeout(timer);
+      yield chunk;
+      timer = startTimer();
+    }
+  } finally {
+    clearTimeout(timer);
+  }
 }
