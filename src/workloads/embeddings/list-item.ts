@@ -1,5 +1,6 @@
 // Owns what a listed item is, and how bad input and unreadable files are told to a person. Knows no file format.
 
+import { z } from 'zod';
 import { SwarmError } from '../../protocol/errors.ts';
 
 /** One text to embed. `id` is unique in a listing and names the place; `source` is the file's path within the input. */
@@ -13,6 +14,23 @@ export const MAX_CELL_CHARS = 1_024 * 1_024;
 
 /** Longest id taken from a column, in UTF-16 units. */
 export const MAX_ID_CHARS = 512;
+
+/** Longest path below the input, in UTF-16 units: what systems allow. */
+const MAX_SOURCE_CHARS = 4_096;
+
+/** An item as it comes out of an item list that somebody else made. */
+export const textItemSchema = z.strictObject({
+  id: z
+    .string()
+    .min(1)
+    .max(MAX_SOURCE_CHARS + MAX_ID_CHARS),
+  source: z.string().min(1).max(MAX_SOURCE_CHARS),
+  text: z
+    .string()
+    .min(1)
+    .max(MAX_TEXT_BYTES)
+    .refine((text) => Buffer.byteLength(text) <= MAX_TEXT_BYTES, `is longer than ${MAX_TEXT_BYTES} bytes`),
+});
 
 export type InputKind = 'text' | 'markdown' | 'jsonl' | 'csv' | 'parquet';
 

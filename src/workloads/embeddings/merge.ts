@@ -1,23 +1,32 @@
 // Owns merging the parts of a stage into one file in item order, streamed: memory is one row group, whatever the number
 // of parts. Does not fetch parts.
 
+import type { Range } from '../../lib/range-set.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import { badInput, type TextItem } from './list-item.ts';
 import { OutputFile } from './merge-output.ts';
 import { openVectors, type VectorFile, type VectorMaker } from './parquet-vectors.ts';
 import { rowsPerGroup, VectorWriter } from './parquet-write.ts';
 
+/** A part's local file and the range of items it holds. */
+export type MergePart = Range & { readonly path: string };
+
 export type MergeRequest = {
-  /** Local files of parts in item order; together they hold items 0 to `count`. */
-  readonly parts: readonly string[];
+  /** In item order. */
+  readonly parts: readonly MergePart[];
   readonly outFile: string;
-  readonly maker: VectorMaker;
-  readonly count: number;
+  /** What every part must have been made by; the first part's maker unless told. */
+  readonly maker?: VectorMaker;
+  /** Items of the stage: the parts must reach it. */
+  readonly count?: number;
+  /** Items that failed for good leave gaps; without this a gap is an error. */
+  readonly allowGaps?: boolean;
   readonly onProgress?: (rows: number) => void;
   readonly signal?: AbortSignal;
 };
 
-export type Merged = { readonly rows: number; readonly sizeBytes: number };
+/** `missing` counts the items in gaps. */
+export type Merged = { readonly rows: number; readonly missing: number; readonly sizeBytes: number };
 
 /**
  * Writes the merged file, which appears whole or not at all. Throws `bad-input` (output not writable or not ours to
@@ -26,17 +35,17 @@ export type Merged = { readonly rows: number; readonly sizeBytes: number };
  */
 export async function mergeParts(request: MergeRequest): Promise<Merged> {
   await using output = await reserveOutput(request.outFile);
-  await checkParts(request);
-  const writer = new VectorWriter(output, request.maker);
-  const group = new GroupBuffer(writer, request.maker.dims);
-  for (const path of request.parts) {
+  const { maker, missing } = await checkParts(request);
+  const writer = new VectorWriter(output, maker);
+  const group = new GroupBuffer(writer, maker.dims);
+  for (const { path } of request.parts) {
     await using part = await openVectors(path);
     await copyPart(part, group, request.signal);
     request.onProgress?.(group.rows);
   }
   group.flush();
   writer.finish();
-  return { rows: group.rows, sizeBytes: await output.commit() };
+  return { rows: group.rows, missing, sizeBytes: await output.commit() };
 }
 
 /** For a caller that starts hours of work: throws now what `mergeParts` would throw about the output. */
@@ -74,20 +83,35 @@ function isAbsent({ cause }: SwarmError): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
 }
 
-async function checkParts({ parts, maker, count }: MergeRequest): Promise<void> {
-  let next = 0;
-  for (const path of parts) {
-    await using part = await openVectors(path);
+async function checkParts(request: MergeRequest): Promise<{ maker: VectorMaker; missing: number }> {
+  let maker = request.maker;
+  let [next, missing] = [0, 0];
+  for (const range of request.parts) {
+    await using part = await openVectors(range.path);
+    checkRange(part, range);
+    maker ??= part.maker;
     checkMaker(part, maker);
-    if (part.start !== next) {
-      throw badInput(
-        `part ${path} begins at item ${part.start ?? 'unknown'} where ${next} is next; give all parts in item order`,
-      );
-    }
-    next += part.rowCount;
+    missing += gapBefore(range, next, request);
+    next = range.end;
   }
-  if (next !== count)
-    throw badInput(`the ${parts.length} parts hold ${next} items of ${count}; make the missing ones again`);
+  if (maker === undefined) throw badInput(`there are no parts to write to ${request.outFile}; run the stage again`);
+  const count = request.count ?? next;
+  missing += gapBefore({ start: count, end: count, path: 'the end' }, next, request);
+  return { maker, missing };
+}
+
+function checkRange({ path, start, rowCount }: VectorFile, range: Range): void {
+  if (start === range.start && rowCount === range.end - range.start) return;
+  const holds = `holds ${rowCount} items from ${start ?? 'an unknown one'}`;
+  throw badInput(`part ${path} ${holds}, not items ${range.start} to ${range.end}; make the part again`);
+}
+
+function gapBefore({ path, start }: MergePart, next: number, { allowGaps = false }: MergeRequest): number {
+  if (start === next || (allowGaps && start > next)) return start - next;
+  if (start > next) throw badInput(`items ${next} to ${start} are missing before ${path}; make them again`);
+  throw badInput(
+    `the part that ends at item ${next} overlaps ${path}, which begins at ${start}; give parts in item order`,
+  );
 }
 
 function checkMaker({ path, maker }: VectorFile, wanted: VectorMaker): void {
