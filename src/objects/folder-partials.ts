@@ -50,13 +50,19 @@ export class FolderPartials {
     }
   }
 
-  /** Removes what `isGone` names and what nobody has touched for a day. */
-  async sweep(isBusy: (name: string) => boolean, isGone: (name: string) => boolean): Promise<void> {
-    for (const name of Array.from(this.#sizes.keys())) {
+  /** Names that begin with `prefix`. */
+  named(prefix: string): string[] {
+    return Array.from(this.#sizes.keys()).filter((name) => name.startsWith(prefix));
+  }
+
+  /** Names that nobody has touched for a day. */
+  async stale(): Promise<string[]> {
+    const stale: string[] = [];
+    for (const name of this.named('')) {
       const stats = await stat(this.pathOf(name)).catch(() => undefined);
-      const stale = !stats || Date.now() - stats.mtimeMs > STALE_MS;
-      if (!isBusy(name) && (stale || isGone(name))) await this.remove(name);
+      if (!stats || Date.now() - stats.mtimeMs > STALE_MS) stale.push(name);
     }
+    return stale;
   }
 
   sizeOf(name: string): number {

@@ -62,10 +62,8 @@ export class FolderObjectStore implements ObjectStore {
     const partials = new FolderPartials(join(root, 'partial'), quota, options.reserveBytes ?? DEFAULT_RESERVE_BYTES);
     await partials.load();
     const store = new FolderObjectStore(root, quota, partials);
-    await partials.sweep(
-      () => false,
-      (name) => name.startsWith(PUT_PREFIX),
-    );
+    // A put cannot be resumed: what a crash left of one is of no use.
+    await store.#drop([...partials.named(PUT_PREFIX), ...(await partials.stale())]);
     store.#sweptAt = Date.now();
     for await (const { sizeBytes } of store.list()) quota.count(sizeBytes);
     return store;
@@ -107,8 +105,13 @@ export class FolderObjectStore implements ObjectStore {
   async append(key: UploadKey, offset: number, bytes: ByteSource, options: AppendOptions): Promise<number> {
     const name = partialName(key);
     return await this.#slots.run(name, options.signal, async (signal) => {
-      await this.#sweepNowAndThen();
-      return await this.#partials.append(name, key.id, offset, bytes, { totalBytes: options.totalBytes, signal });
+      try {
+        await this.#sweepNowAndThen();
+        return await this.#partials.append(name, key.id, offset, bytes, { totalBytes: options.totalBytes, signal });
+      } finally {
+        // Another uploader was faster: this one's bytes are of no more use.
+        if (await this.stat(key.id)) await this.#partials.remove(name);
+      }
     });
   }
 
@@ -172,6 +175,7 @@ export class FolderObjectStore implements ObjectStore {
     const synced = this.#sync(path, made !== undefined).finally(() => this.#syncing.delete(id));
     this.#syncing.set(id, synced);
     await synced;
+    await this.#drop(this.#partials.named(`${hexOf(id)}.`));
     return { sizeBytes, existed: false };
   }
 
@@ -183,10 +187,13 @@ export class FolderObjectStore implements ObjectStore {
   async #sweepNowAndThen(): Promise<void> {
     if (Date.now() - this.#sweptAt < SWEEP_EVERY_MS) return;
     this.#sweptAt = Date.now();
-    await this.#partials.sweep(
-      (name) => this.#slots.isBusy(name),
-      () => false,
-    );
+    await this.#drop(await this.#partials.stale());
+  }
+
+  /** Removes unfinished uploads that nobody works on. */
+  async #drop(names: readonly string[]): Promise<void> {
+    for (const name of names)
+      if (!this.#slots.isBusy(name)) await this.#slots.run(name, undefined, () => this.#partials.remove(name));
   }
 
   async #openFile(id: ArtifactId): Promise<FileHandle> {

@@ -78,6 +78,7 @@ export class MemoryObjectStore implements ObjectStore {
         return this.#partials.get(name)?.byteLength ?? 0;
       } finally {
         this.#quota.release(room - ((this.#partials.get(name)?.byteLength ?? 0) - before));
+        if (this.#objects.has(key.id)) this.#drop(name);
       }
     });
   }
@@ -112,6 +113,11 @@ export class MemoryObjectStore implements ObjectStore {
     return { usedBytes: this.#quota.usedBytes, quotaBytes: this.#quota.quotaBytes };
   }
 
+  #drop(name: string): void {
+    this.#quota.release(this.#partials.get(name)?.byteLength ?? 0);
+    this.#partials.delete(name);
+  }
+
   #extend(name: string, chunk: Uint8Array, id: ArtifactId, totalBytes: number): void {
     const partial = concat(this.#partials.get(name) ?? new Uint8Array(), chunk);
     if (partial.byteLength > totalBytes) throw tooLarge(id, totalBytes);
@@ -128,6 +134,8 @@ export class MemoryObjectStore implements ObjectStore {
     const actual = hashBytes(bytes);
     if (actual !== id) throw hashMismatch(id, actual);
     this.#objects.set(id, bytes);
+    for (const name of Array.from(this.#partials.keys()))
+      if (name.startsWith(hexOf(id)) && !this.#slots.isBusy(name)) this.#drop(name);
     return { sizeBytes: bytes.byteLength, existed: false };
   }
 }

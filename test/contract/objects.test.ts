@@ -24,7 +24,7 @@ const ADAPTERS: Readonly<Record<string, () => Place>> = {
   },
 };
 
-const QUOTA_BYTES = 1_000_000;
+const QUOTA_BYTES = 1_200_000;
 
 function bytesOf(size: number, seed = 1): Uint8Array {
   return Uint8Array.from({ length: size }, (_, i) => (i * 31 + seed * 17 + (i >> 8)) & 0xff);
@@ -228,6 +228,22 @@ describe.each(Object.entries(ADAPTERS))('object store contract: %s', (_name, cre
     await expectStored();
   });
 
+  test('what others have sent of it is given up once an artifact is stored', async () => {
+    const hung = stalling(bytes.slice(0, 1_000));
+    const carol = { id, uploader: 'carol' };
+    const abort = new AbortController();
+    const first = store.append(carol, 0, hung.bytes, { totalBytes, signal: abort.signal });
+    const outcome = expect(first).rejects.toMatchObject({ code: 'canceled' });
+    await hung.started;
+    await store.append(alice, 0, bytes.slice(0, 100_000), { totalBytes });
+    await store.append(bob, 0, bytes, { totalBytes });
+    await store.finish(bob, totalBytes);
+    abort.abort();
+    await outcome;
+    expect([await store.uploadedBytes(alice), await store.uploadedBytes(carol)]).toEqual([0, 0]);
+    await expectStored();
+  });
+
   test('many puts of the same bytes at once keep them once', async () => {
     const store = await place.open(10 * totalBytes);
     const results = await Promise.all(
@@ -282,15 +298,15 @@ describe.each(Object.entries(ADAPTERS))('object store contract: %s', (_name, cre
   });
 
   test('the quota holds before bytes are kept, uploads under way included', async () => {
-    const big = bytesOf(900_000, 3);
+    const big = bytesOf(1_100_000, 3);
     const other = hashBytes(big);
     await store.append(alice, 0, bytes.slice(0, 150_000), { totalBytes });
     await expect(store.put(other, big)).rejects.toMatchObject({ code: 'quota-exceeded' });
-    await expect(store.put(other, source([big.slice(0, 800_000), big.slice(800_000)]))).rejects.toMatchObject({
+    await expect(store.put(other, source([big.slice(0, 1_000_000), big.slice(1_000_000)]))).rejects.toMatchObject({
       code: 'quota-exceeded',
     });
     const key = { id: other, uploader: 'bob' };
-    await expect(store.append(key, 0, source([], new Error('read')), { totalBytes: 900_000 })).rejects.toMatchObject({
+    await expect(store.append(key, 0, source([], new Error('read')), { totalBytes: 1_100_000 })).rejects.toMatchObject({
       code: 'quota-exceeded',
     });
     expect(await store.uploadedBytes(key)).toBe(0);
@@ -301,7 +317,7 @@ describe.each(Object.entries(ADAPTERS))('object store contract: %s', (_name, cre
   test('room is claimed for a whole upload while it runs', async () => {
     const hung = stalling(bytes.slice(0, 1_000));
     const abort = new AbortController();
-    const first = store.append(alice, 0, hung.bytes, { totalBytes: 900_000, signal: abort.signal });
+    const first = store.append(alice, 0, hung.bytes, { totalBytes: 1_100_000, signal: abort.signal });
     const outcome = expect(first).rejects.toMatchObject({ code: 'canceled' });
     await hung.started;
     await expect(store.append(bob, 0, bytes, { totalBytes })).rejects.toMatchObject({ code: 'quota-exceeded' });

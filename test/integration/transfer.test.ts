@@ -393,6 +393,9 @@ describe('download', () => {
   test('into memory, verified and bounded', async () => {
     expect(Buffer.compare(await fetchArtifact({ ...options(), maxBytes: 100 * MIB }), bytes)).toBe(0);
     await expect(fetchArtifact({ ...options(), maxBytes: MIB })).rejects.toMatchObject({ code: 'too-large' });
+  });
+
+  test('into memory, changed on the way', async () => {
     proxy.faults.push({ flipAtByte: 4 * MIB, side: 'down' });
     await expect(fetchArtifact({ ...options(), maxBytes: 100 * MIB })).rejects.toMatchObject({
       code: 'hash-mismatch',
