@@ -15,7 +15,7 @@ const NOTADB = 26;
 const IOERR_SHMSIZE = 4_874;
 
 /** What SQLite's code for `error` is, or undefined when it is not SQLite's. */
-export function sqliteCode(error: unknown): number | undefined {
+function sqliteCode(error: unknown): number | undefined {
   return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode : undefined;
 }
 
