@@ -13,8 +13,13 @@ const NOTHING_VISIBLE = /^[\p{Cf}\p{Z}]*$/u;
  * surrogates replaced. A text of which nothing would be visible becomes ''. Normalising twice changes nothing.
  */
 export function normaliseText(text: string): string {
-  const spaced = text.toWellFormed().replace(INVISIBLE, '').replace(SPACES, ' ').trim().normalize('NFC');
+  const spaced = removeInvisible(text.toWellFormed()).replace(SPACES, ' ').trim().normalize('NFC');
   return NOTHING_VISIBLE.test(spaced) ? '' : spaced;
+}
+
+/** Removes what nobody sees: control characters that are no whitespace, and byte order marks. */
+export function removeInvisible(text: string): string {
+  return text.replace(INVISIBLE, '');
 }
 
 /** Cuts a normalised text into pieces of at most `maxBytes` of UTF-8, between words where there is a space. */

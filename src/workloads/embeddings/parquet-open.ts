@@ -6,7 +6,7 @@ import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparqu
 import type { AsyncBuffer, FileMetaData, ParquetParsers, RowGroup, SchemaTree } from 'hyparquet';
 import { GIB, MIB } from '../../lib/byte-sizes.ts';
 import { SwarmError } from '../../protocol/errors.ts';
-import { badInput, toReadFailure } from './list-item.ts';
+import { badInput, errnoOf, toReadFailure } from './list-item.ts';
 
 /** `PAR1`, at both ends of a file. */
 const MAGIC = 0x31524150;
@@ -44,7 +44,8 @@ export async function openParquet(path: string, parsers?: Partial<ParquetParsers
     return await readFooter(path, handle, parsers);
   } catch (cause) {
     await handle.close();
-    throw cause instanceof SwarmError ? cause : damaged(path, 'its footer cannot be read', cause);
+    if (cause instanceof SwarmError || errnoOf(cause) !== undefined) throw toReadFailure(path, cause);
+    throw damaged(path, 'its footer cannot be read', cause);
   }
 }
 

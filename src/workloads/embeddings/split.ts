@@ -3,7 +3,7 @@
 
 import { assert } from '../../lib/assert.ts';
 import { MAX_TEXT_BYTES } from './list-item.ts';
-import { fitText, normaliseText } from './normalise.ts';
+import { fitText, normaliseText, removeInvisible } from './normalise.ts';
 import { findSentenceEnd } from './split-sentence.ts';
 
 export type SplitMode = 'sentence' | 'chunk' | 'none';
@@ -25,12 +25,15 @@ export const MAX_CHUNK_CHARS = MAX_TEXT_BYTES;
 const MAX_PIECE_CHARS = MAX_TEXT_BYTES;
 const WINDOW_CHARS = MAX_PIECE_CHARS + 64;
 
-/** Collapses whitespace of a stream to ' ', '\n' or (a paragraph's end) '\n\n', so that no run of it can fill memory. */
+/**
+ * Removes what is invisible from a stream, and collapses whitespace to ' ', '\n' or (a paragraph's end) '\n\n', so that
+ * no run of it can fill memory.
+ */
 export class TextCleaner {
   #held = '';
 
   push(text: string): string {
-    const all = this.#held + text;
+    const all = this.#held + removeInvisible(text);
     const end = endOfVisible(all);
     this.#held = heldSpace(all.slice(end));
     return all.slice(0, end).replace(/[\s\u0085]+/g, toSpace);
