@@ -74,10 +74,11 @@ export function packageFor(platform) {
 /**
  * Returns the path of a fit Node, fetching the pinned one into `root/.cache` when it is not there yet.
  * @param {string} root
+ * @param {string} running the version of the Node that runs this
  * @returns {Promise<string>}
  */
-export async function ensureNode(root) {
-  if (isFitNode(process.versions.node)) return process.execPath;
+export async function ensureNode(root, running = process.versions.node) {
+  if (isFitNode(running)) return process.execPath;
   const home = join(root, '.cache', `node-v${NODE_VERSION}`);
   const nodePath = join(home, 'bin', 'node');
   if (existsSync(nodePath)) return nodePath;

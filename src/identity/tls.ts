@@ -48,7 +48,7 @@ async function loadTlsIdentity(path: string): Promise<TlsIdentity | undefined> {
 function drawIdentity(): string {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const certificate = toPem('CERTIFICATE', toSelfSignedCertificate(publicKey, privateKey));
-  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() + certificate;
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }) + certificate;
 }
 
 function toIdentity(path: string, pem: string): TlsIdentity {

@@ -93,7 +93,7 @@ export class ClientNode {
       if (answered) return;
       const request = ++this.#requests;
       this.#waiting.set(request, once);
-      this.#post({ ...draft, request } as RequestBody);
+      this.#post({ ...draft, request });
       this.#clock.after(RETRY_MS + this.#prng.int(0, 1_000), () => {
         this.#waiting.delete(request);
         attempt();

@@ -4,7 +4,7 @@
 import { isEnded } from '../core/job.ts';
 import type { Limits, State } from '../core/state.ts';
 import { DEFAULT_LIMITS } from '../core/state.ts';
-import type { JobId, KeyId, PeerId } from '../lib/ids.ts';
+import type { JobId, KeyId } from '../lib/ids.ts';
 import { Prng } from '../lib/prng.ts';
 import { AgentNode } from './agent-node.ts';
 import { Checkers, Violation } from './checkers.ts';
@@ -77,7 +77,7 @@ class Run {
   #links = 0;
   #checkedCommits = 0;
   #healed = false;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   constructor({ seed, plant }: RunOptions) {
     this.#seed = seed;
@@ -102,7 +102,7 @@ class Run {
       onExit: (reason) => {
         // Only a failed commit may end the process; a violation inside a step must surface.
         if (reason instanceof Error && reason.name === 'SwarmError') this.#onDiskFull();
-        else this.#failure = reason;
+        else this.#failure = reason instanceof Error ? reason : new Error(String(reason));
       },
     });
     this.#client = new ClientNode(this.#clock, this.#prng.fork(), this.#checkers, (event) =>

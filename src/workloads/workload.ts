@@ -34,9 +34,9 @@ export type RunHooks = {
    * Says that all items below `cursor` (an item index) are done; await it after each batch. It is cheap, throttled, and
    * slows the workload down where the owner asked for that. An attempt without progress for long counts as hung.
    */
-  progress(cursor: number): Promise<void>;
+  readonly progress: (cursor: number) => Promise<void>;
   /** A line for the submitter. Bounded in rate and bytes; the rest is dropped and counted. */
-  log(level: 'info' | 'warn' | 'error', text: string): void;
+  readonly log: (level: 'info' | 'warn' | 'error', text: string) => void;
   /** Aborted when the task is canceled: stop soon, by throwing or returning. */
   readonly signal: AbortSignal;
 };

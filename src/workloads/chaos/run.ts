@@ -1,0 +1,122 @@
+// Owns the fault workload: a TEST WORKLOAD that crashes, hangs, lies or tries to break out at a chosen item. A runner
+// opens it only when SWARM_TEST_WORKLOADS=1; nobody's machine offers it otherwise.
+
+import { randomUUID } from 'node:crypto';
+import { writeSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { z } from 'zod';
+import { ItemFailure, OutOfMemory, type OpenRun, type RunFiles, type RunHooks, type RunInit } from '../workload.ts';
+import { attemptEscapes, escapeTargetsSchema } from './escapes.ts';
+
+const paramsSchema = z.strictObject({
+  mode: z
+    .enum([
+      'none',
+      'crash',
+      'exit',
+      'throw',
+      'hang',
+      'spin',
+      'deaf',
+      'garbage',
+      'flood',
+      'early-return',
+      'fail-item',
+      'out-of-memory',
+      'allocate',
+      'print',
+      'link-out',
+      'escape',
+      'open-fails',
+      'open-hangs',
+    ])
+    .default('none'),
+  /** The item index at which it happens. */
+  at: z.int().min(0).default(0),
+  targets: escapeTargetsSchema.optional(),
+});
+type ChaosParams = z.infer<typeof paramsSchema>;
+
+/** Which process it is: inside a sandbox every process has the same pid. */
+const instance = randomUUID();
+
+/** Where a builtin runner speaks the contract. */
+const PROTOCOL_FD = 3;
+
+export async function openRun(init: RunInit): Promise<OpenRun> {
+  const params = paramsSchema.parse(init.params);
+  if (params.mode === 'open-fails') throw new Error('chaos: cannot be opened');
+  if (params.mode === 'open-hangs') await new Promise(() => {});
+  return {
+    info: { provider: 'chaos', modelId: init.model?.sha256 ?? 'none' },
+    async run({ start }, items, files, hooks) {
+      let index = start;
+      const texts: string[] = [];
+      for await (const item of items) {
+        if (index === params.at && params.mode === 'early-return') return {};
+        if (index === params.at) await misbehave(params, index, files, hooks);
+        texts.push(JSON.stringify(item));
+        await hooks.progress(++index);
+      }
+      if (params.mode === 'none') await writeFile(files.outFile, texts.join('\n'));
+      return { inline: { instance }, metrics: { items: index - start } };
+    },
+    async close() {},
+  };
+}
+
+async function misbehave(params: ChaosParams, index: number, files: RunFiles, hooks: RunHooks): Promise<void> {
+  switch (params.mode) {
+    case 'crash':
+      process.stderr.write('chaos: about to crash\n');
+      return process.abort();
+    case 'exit':
+      return process.exit(0);
+    case 'throw':
+      throw new Error(`chaos: failed at item ${index}`);
+    case 'hang':
+      return new Promise((_, reject) =>
+        hooks.signal.addEventListener('abort', () => reject(new Error('chaos: canceled')), { once: true }),
+      );
+    case 'deaf':
+      return new Promise(() => {});
+    case 'spin':
+      for (;;);
+    case 'garbage':
+      writeSync(PROTOCOL_FD, 'Segmentation fault (core dumped)\n');
+      return;
+    case 'flood':
+      return flood(hooks);
+    case 'fail-item':
+      throw new ItemFailure(index, 'chaos: this item always fails');
+    case 'out-of-memory':
+      throw new OutOfMemory('chaos: out of device memory');
+    case 'allocate':
+      return allocate();
+    case 'print':
+      console.log('chaos: a stray line on stdout');
+      return;
+    case 'link-out':
+      return linkOut(params, files);
+    case 'escape':
+      return attemptEscapes(params.targets ?? {}, files);
+    default:
+      return;
+  }
+}
+
+function flood(hooks: RunHooks): void {
+  for (let i = 0; i < 5_000; i++) hooks.log('info', `chaos: line ${i} ${'x'.repeat(2_000)}`);
+}
+
+/** Grows the JavaScript heap until it cannot. */
+function allocate(): void {
+  const kept: unknown[] = [];
+  for (;;) kept.push(Array.from({ length: 10_000 }, (_, i) => ({ i })));
+}
+
+/** Leaves a link where the part should be, so that a careless reader would take a file of the agent for the part. */
+async function linkOut({ targets }: ChaosParams, { outFile }: RunFiles): Promise<void> {
+  const { symlink } = await import('node:fs/promises');
+  await symlink(targets?.secretFile ?? '/etc/passwd', outFile);
+}
