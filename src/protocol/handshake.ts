@@ -39,6 +39,13 @@ export const serverHelloSchema = z.strictObject({
 });
 export const clientProofSchema = z.strictObject({ v: z.literal(1), signature: signatureSchema });
 
+/** Server, last on a WebSocket: whether the client may stay. Frames of the protocol follow. */
+export const serverVerdictSchema = z.strictObject({
+  v: z.literal(1),
+  refusal: z.strictObject({ code: z.string().max(40), message: z.string().max(4_000) }).optional(),
+});
+export type ServerVerdict = z.infer<typeof serverVerdictSchema>;
+
 export type ClientHello = z.infer<typeof clientHelloSchema>;
 export type ServerHello = z.infer<typeof serverHelloSchema>;
 export type ClientProof = z.infer<typeof clientProofSchema>;

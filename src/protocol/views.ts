@@ -1,0 +1,141 @@
+// Owns the shapes in which the coordinator shows its state to clients: summaries for lists, details for one thing, and
+// the events of the live stream. Knows nothing of how they are computed. Times are the coordinator's, ms since 1970.
+
+import { z } from 'zod';
+import { deviceSchema, telemetrySchema } from './device.ts';
+import { artifactIdSchema, countSchema, jobIdSchema, keyIdSchema, reasonSchema, stageNameSchema } from './names.ts';
+import { roleSchema } from './roster.ts';
+
+const timeSchema = z.number().min(0).max(8.64e15);
+const nameSchema = z.string().max(100);
+
+export const swarmViewSchema = z.strictObject({
+  swarm: keyIdSchema,
+  admin: keyIdSchema,
+  version: z.string(),
+  protocol: z.int(),
+  uptimeMs: z.number(),
+  peers: z.strictObject({ known: countSchema, connected: countSchema }),
+  jobs: z.strictObject({ known: countSchema, active: countSchema }),
+  artifacts: z.strictObject({ usedBytes: countSchema, quotaBytes: countSchema }),
+  counters: z.record(z.string(), z.number()),
+});
+
+export const peerViewSchema = z.strictObject({
+  id: keyIdSchema,
+  name: nameSchema,
+  joinedAt: timeSchema,
+  drained: z.boolean(),
+  connected: z.boolean(),
+  /** Absent for a peer that has not been heard since the coordinator started. */
+  session: z
+    .strictObject({
+      version: z.string(),
+      devices: z.array(deviceSchema),
+      /** Since the peer was last heard. */
+      silentMs: z.number(),
+      heldTasks: countSchema,
+      telemetry: telemetrySchema.optional(),
+    })
+    .optional(),
+});
+
+export const memberViewSchema = z.strictObject({
+  id: keyIdSchema,
+  name: nameSchema,
+  role: roleSchema,
+  joinedAt: timeSchema,
+});
+
+export const jobStatusSchema = z.enum(['running', 'paused', 'completed', 'canceled', 'failed']);
+
+const itemsSchema = z.strictObject({ total: countSchema, done: countSchema, failed: countSchema });
+
+const jobSummaryShape = {
+  id: jobIdSchema,
+  name: nameSchema,
+  submitter: keyIdSchema,
+  submitterName: nameSchema,
+  submittedAt: timeSchema,
+  /** Absent while it has not ended. */
+  endedAt: timeSchema.optional(),
+  priority: z.int(),
+  status: jobStatusSchema,
+  /** Why it failed, or who paused or canceled it. */
+  reason: reasonSchema.optional(),
+  /** Of all stages together; running items count as done as far as their attempts have come. */
+  items: itemsSchema,
+};
+
+export const jobSummarySchema = z.strictObject(jobSummaryShape);
+
+const stageViewSchema = z.strictObject({
+  name: stageNameSchema,
+  workload: z.string(),
+  status: z.enum(['waiting', 'running', 'finished']),
+  items: itemsSchema,
+  runningTasks: countSchema,
+  retries: countSchema,
+  parts: countSchema,
+  /** Peers that said they cannot run this stage, and why. */
+  refusals: z.array(z.strictObject({ peer: keyIdSchema, name: nameSchema, reason: reasonSchema })),
+});
+
+const workerViewSchema = z.strictObject({
+  peer: keyIdSchema,
+  name: nameSchema,
+  doneItems: countSchema,
+  runningTasks: countSchema,
+  /** Over the last seconds; absent while nothing is known. */
+  itemsPerSecond: z.number().optional(),
+});
+
+export const jobDetailSchema = z.strictObject({
+  ...jobSummaryShape,
+  stages: z.array(stageViewSchema),
+  workers: z.array(workerViewSchema),
+  itemsPerSecond: z.number().optional(),
+  /** Expected time to the end at the present speed. */
+  etaMs: z.number().optional(),
+});
+
+export const partViewSchema = z.strictObject({
+  start: countSchema,
+  end: countSchema,
+  peer: keyIdSchema,
+  part: z.strictObject({ id: artifactIdSchema, sizeBytes: countSchema, signature: z.string() }).optional(),
+  inline: z.string().optional(),
+});
+
+export const failureViewSchema = z.strictObject({
+  stage: stageNameSchema,
+  item: countSchema,
+  tries: countSchema,
+  reason: reasonSchema,
+});
+
+export const logLineSchema = z.strictObject({
+  /** Grows within a job; lines before the oldest kept are gone. */
+  seq: countSchema,
+  at: timeSchema,
+  peer: keyIdSchema,
+  name: nameSchema,
+  stage: stageNameSchema,
+  text: z.string().max(1_000),
+});
+
+/** One event of the live stream; each carries the present whole, so that a missed one does not matter. */
+export const liveEventSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('job'), job: jobDetailSchema }),
+  z.strictObject({ type: z.literal('swarm'), peers: z.array(peerViewSchema), jobs: z.array(jobSummarySchema) }),
+]);
+
+export type SwarmView = z.infer<typeof swarmViewSchema>;
+export type PeerView = z.infer<typeof peerViewSchema>;
+export type MemberView = z.infer<typeof memberViewSchema>;
+export type JobSummary = z.infer<typeof jobSummarySchema>;
+export type JobDetail = z.infer<typeof jobDetailSchema>;
+export type PartView = z.infer<typeof partViewSchema>;
+export type FailureView = z.infer<typeof failureViewSchema>;
+export type LogLine = z.infer<typeof logLineSchema>;
+export type LiveEvent = z.infer<typeof liveEventSchema>;
