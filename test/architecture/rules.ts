@@ -87,10 +87,10 @@ export const LAYERS: readonly LayerRule[] = [
   },
   {
     layer: 'agent',
-    mayImport: [...BELOW_THE_SHELLS, 'objects', 'identity', 'workloads'],
+    mayImport: [...BELOW_THE_SHELLS, 'objects', 'identity', 'workloads', 'client'],
     packages: 'any',
     mayUseNode: true,
-    why: 'shells never import each other: the agent must work against any coordinator that speaks the protocol',
+    why: 'shells never import each other: the agent meets any coordinator over the protocol, for HTTP as a client of its API',
   },
   {
     layer: 'cli',
