@@ -10,7 +10,14 @@ export type Refusal = { readonly code: ErrorCode; readonly message: string };
 
 export type Effect =
   | { readonly kind: 'send'; readonly peer: PeerId; readonly link: number; readonly message: ToAgent }
-  | { readonly kind: 'close-link'; readonly peer: PeerId; readonly link: number; readonly reason: string }
+  /** `retry` says whether the agent should come back. */
+  | {
+      readonly kind: 'close-link';
+      readonly peer: PeerId;
+      readonly link: number;
+      readonly reason: string;
+      readonly retry: boolean;
+    }
   | { readonly kind: 'reply'; readonly request: RequestId; readonly result: Result<ReplyValue, Refusal> };
 
 /** What a caller learns: the id it asked about and whether this call made a difference. */

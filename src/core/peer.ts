@@ -17,7 +17,7 @@ export function onLinkOpened(turn: Turn, event: EventOf<'link-opened'>): void {
   const { state, at } = turn;
   const { peer, link, hello } = event;
   const before = state.sessions.get(peer);
-  if (before?.connected) closeLink(turn, before, 'the same peer connected again');
+  if (before?.connected) closeLink(turn, before, 'another agent connected with the key of this machine', false);
   const session: Session = {
     peer,
     link,
@@ -61,7 +61,7 @@ export function onTick(turn: Turn): void {
   for (const session of turn.state.sessions.values()) {
     if (turn.at - session.lastSeenAt <= turn.state.limits.leaseMs) continue;
     for (const epoch of session.attempts) loseAttempt(turn, epoch);
-    if (session.connected) closeLink(turn, session, `nothing was heard for ${turn.state.limits.leaseMs} ms`);
+    if (session.connected) closeLink(turn, session, `nothing was heard for ${turn.state.limits.leaseMs} ms`, true);
     turn.state.sessions.delete(session.peer);
   }
 }
@@ -78,6 +78,6 @@ export function onPeerDrained(turn: Turn, event: EventOf<'peer-drained'>): void 
   reply(turn, event.request, peer.id, changed);
 }
 
-function closeLink(turn: Turn, session: Session, reason: string): void {
-  turn.effects.push({ kind: 'close-link', peer: session.peer, link: session.link, reason });
+function closeLink(turn: Turn, session: Session, reason: string, retry: boolean): void {
+  turn.effects.push({ kind: 'close-link', peer: session.peer, link: session.link, reason, retry });
 }

@@ -5,7 +5,7 @@ import { err, ok, type Result } from '../lib/result.ts';
 import type { StoredRecord } from './change.ts';
 import { submissionKey } from './job.ts';
 import { isRecordKind, toRecord, toStageRecord, versionOf, type FinishedRecord, type RecordKind } from './record.ts';
-import { createStage } from './stage.ts';
+import { createStage, creditPeer } from './stage.ts';
 import {
   createState,
   type FailureRecord,
@@ -93,7 +93,11 @@ function applyToStage(state: State, kind: RecordKind, value: { readonly stage: S
   const stage = state.stages.get(value.stage);
   if (!stage) return false;
   if (kind === 'finished') stage.finished.add(value as FinishedRecord);
-  if (kind === 'part') set(stage.parts, (value as PartRecord).start, value as PartRecord);
+  if (kind === 'part') {
+    const part = value as PartRecord;
+    creditPeer(stage, part);
+    set(stage.parts, part.start, part);
+  }
   if (kind === 'retry') set(stage.retries, (value as RetryRecord).start, value as RetryRecord);
   if (kind === 'failure') set(stage.failures, (value as FailureRecord).item, value as FailureRecord);
   return true;

@@ -33,6 +33,7 @@ export function createStage(job: JobRecord, record: StageRecord): Stage {
     retries: new Map(),
     retrying: new Set(),
     failures: new Map(),
+    doneBy: new Map(),
     running: new Set(),
     refusals: new Map(),
   };
@@ -75,9 +76,14 @@ export function acceptRange(turn: Turn, stage: Stage, part: PartRecord): StageOu
     stage.parts.set(part.start, part);
     put(turn, toStageRecord('part', part));
   }
+  creditPeer(stage, part);
   forgetRetry(turn, stage, part.start);
   turn.state.counters.accepted += rangeLength(part);
   return finishIfDone(turn, stage);
+}
+
+export function creditPeer(stage: Stage, part: PartRecord): void {
+  stage.doneBy.set(part.peer, (stage.doneBy.get(part.peer) ?? 0) + rangeLength(part));
 }
 
 /** Gives a range back that nobody is to blame for: its peer left, or it was stopped. */

@@ -106,6 +106,8 @@ export type Stage = {
   /** Starts of retries that an attempt holds right now. */
   readonly retrying: Set<number>;
   readonly failures: Map<number, FailureRecord>;
+  /** Accepted items by peer, as far as parts tell after a restart: for people, not for decisions. */
+  readonly doneBy: Map<PeerId, number>;
   readonly running: Set<Epoch>;
   /** Peers that said they cannot run this stage, with their reason. */
   readonly refusals: Map<PeerId, string>;

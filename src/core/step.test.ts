@@ -45,7 +45,8 @@ describe('peers', () => {
       kind: 'close-link',
       peer: ANNA,
       link: 1,
-      reason: 'the same peer connected again',
+      reason: 'another agent connected with the key of this machine',
+      retry: false,
     });
   });
 

@@ -10,11 +10,31 @@ import { toCoordinatorSchema, type ToCoordinator } from './to-coordinator.ts';
 export const MAX_FRAME_BYTES = 4 * 1_024 * 1_024;
 export const MAX_FRAME_MESSAGES = 1_024;
 
+/** Messages are joined up to here; a frame's own bound leaves room for one long message more. */
+const MAX_JOINED_CHARS = 1_024 * 1_024;
+
 const toAgentFrame = z.array(toAgentSchema).min(1).max(MAX_FRAME_MESSAGES);
 const toCoordinatorFrame = z.array(toCoordinatorSchema).min(1).max(MAX_FRAME_MESSAGES);
 
 export function encodeFrame(messages: readonly (ToAgent | ToCoordinator)[]): string {
   return JSON.stringify(messages);
+}
+
+/** As `encodeFrame`, in as many frames as the bounds ask for. One message always fits. */
+export function encodeFrames(messages: readonly (ToAgent | ToCoordinator)[]): string[] {
+  const frames: string[] = [];
+  let [parts, chars]: [string[], number] = [[], 0];
+  for (const message of messages) {
+    const text = JSON.stringify(message);
+    if (parts.length > 0 && (parts.length >= MAX_FRAME_MESSAGES || chars + text.length > MAX_JOINED_CHARS)) {
+      frames.push(`[${parts.join(',')}]`);
+      [parts, chars] = [[], 0];
+    }
+    parts.push(text);
+    chars += text.length + 1;
+  }
+  if (parts.length > 0) frames.push(`[${parts.join(',')}]`);
+  return frames;
 }
 
 export function decodeToAgent(frame: string): Result<ToAgent[]> {

@@ -52,6 +52,8 @@ const stageSpecSchema = z.strictObject({
   taskItems: countSchema.min(1).optional(),
   /** Memory one runner needs on the device. */
   memoryBytes: countSchema.default(0),
+  /** Whether each task yields a part. A result without one is then refused. */
+  yieldsParts: z.boolean().default(true),
   /** Tries of a single item before it is reported as failed. */
   maxAttempts: z.int().min(1).max(10).default(3),
   /** More failed items than this and the job fails instead of trying the rest. */

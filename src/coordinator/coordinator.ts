@@ -1,0 +1,162 @@
+// Owns a running coordinator: opens what it keeps, wires the parts, listens, and stops in order. Decides nothing itself.
+
+import { mkdir } from 'node:fs/promises';
+import type { IncomingMessage, Server } from 'node:http';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { getRequestListener } from '@hono/node-server';
+import { loadOrCreateKey } from '../identity/key-files.ts';
+import type { KeyId } from '../lib/ids.ts';
+import { FolderObjectStore } from '../objects/folder.ts';
+import { AGENT_PATH } from '../protocol/http.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { SqliteStore } from '../store/sqlite.ts';
+import { AgentLinks } from './agent-links.ts';
+import { createApp } from './app.ts';
+import type { CoordinatorConfig, Logger } from './config.ts';
+import { Engine } from './engine.ts';
+import { Gatekeeper } from './gatekeeper.ts';
+import { createHostGuard, type HostGuard } from './host-guard.ts';
+import { JobLogs } from './job-logs.ts';
+import { createServer, listen, prepareListening } from './listen.ts';
+import { LiveStreams } from './live-streams.ts';
+import { Meter } from './meter.ts';
+import { Metrics } from './metrics.ts';
+import { PartCheck } from './part-check.ts';
+import { createHandlers, findJob } from './routes.ts';
+import { toJobDetail, listJobs, toJobSummary, toPeerView, type ViewContext } from './views.ts';
+
+/** How many jobs the live stream of the whole swarm shows. */
+const LIVE_JOBS = 50;
+const SAMPLE_MS = 1_000;
+
+export type CoordinatorPorts = {
+  readonly logger: Logger;
+  /** A commit failed: nothing more is accepted, and the process should end. */
+  readonly onFatal: (error: unknown) => void;
+};
+
+export type Coordinator = AsyncDisposable & {
+  readonly swarm: KeyId;
+  /** Every address at which it can be reached, loopback first. */
+  readonly urls: readonly string[];
+  /** Absent on plain loopback. */
+  readonly tlsPin: string | undefined;
+  stop(): Promise<void>;
+};
+
+/**
+ * Starts a coordinator. Throws 'store-locked' when another one has this folder, 'store-corrupt', 'store-newer',
+ * 'port-in-use', 'bad-input' for an address it must not or cannot listen on; nothing runs then.
+ */
+export async function startCoordinator(config: CoordinatorConfig, ports: CoordinatorPorts): Promise<Coordinator> {
+  const { logger } = ports;
+  await mkdir(config.dir, { recursive: true, mode: 0o700 });
+  const signer = await loadOrCreateKey(join(config.dir, 'key.pem'));
+  const listening = await prepareListening(config);
+  await using cleanup = new AsyncDisposableStack();
+  // The store's lock comes first: it keeps a second coordinator from the artifacts too.
+  const store = await SqliteStore.open(join(config.dir, 'state.db'));
+  cleanup.defer(() => store.close());
+  const objects = await FolderObjectStore.open(join(config.dir, 'artifacts'), { quotaBytes: config.quotaBytes });
+
+  const metrics = new Metrics();
+  const logs = new JobLogs();
+  const meter = new Meter();
+  const links = new AgentLinks({ logger, logs });
+  const engine = await Engine.open({
+    store,
+    clock: systemClock,
+    limits: config.limits ?? {},
+    swarm: signer.keyId,
+    adminKey: config.adminKey,
+    release: (effects) => links.release(effects),
+    onCommit: (durationMs) => metrics.onCommit(durationMs),
+    onFatal: ports.onFatal,
+  });
+  cleanup.defer(() => engine.stop());
+  const sampling = setInterval(() => meter.sample(engine.state, engine.now()), SAMPLE_MS).unref();
+  cleanup.defer(() => clearInterval(sampling));
+
+  const { adminKey, version } = config;
+  const tlsPin = listening.tls?.pin;
+  const gatekeeper = new Gatekeeper({ engine, signer, adminKey, tlsPin: tlsPin ?? '' });
+  const toViewContext = (): ViewContext => ({
+    state: engine.state,
+    now: engine.now(),
+    adminKey,
+    telemetryOf: (peer) => links.telemetryOf(peer),
+  });
+  let isStopping = false;
+  const live = new LiveStreams({
+    toEvent: (job) => {
+      const view = toViewContext();
+      if (job !== undefined)
+        return { type: 'job', job: toJobDetail(view, findJob(view.state, job), meter.ratesOf(job)) };
+      const peers = [...view.state.peers.values()].map((peer) => toPeerView(view, peer));
+      const jobs = listJobs(view.state).slice(0, LIVE_JOBS);
+      return { type: 'swarm', peers, jobs: jobs.map((record) => toJobSummary(view, record)) };
+    },
+  });
+  metrics.observe(engine, objects, { links: () => links.count, streams: () => live.count });
+  const handlers = createHandlers({
+    engine,
+    gatekeeper,
+    objects,
+    meter,
+    logs,
+    swarm: signer.keyId,
+    adminKey,
+    version,
+    startedAt: engine.now(),
+    isStopping: () => isStopping,
+    toViewContext,
+  });
+  const hostGuard = createHostGuard(listening.hosts);
+  const { metricsToken } = config;
+  const app = createApp({ handlers, gatekeeper, objects, live, metrics, hostGuard, logger, version, metricsToken });
+
+  const server = createServer(listening.tls);
+  const onRequest = getRequestListener(app.fetch);
+  server.on('request', (request, response) => void onRequest(request, response));
+  const partCheck = new PartCheck(engine, objects);
+  server.on('upgrade', (request, socket, head) => {
+    if (!mayUpgrade(hostGuard, request, socket)) return;
+    links.accept(request, socket, head, { engine, gatekeeper, partCheck });
+  });
+  const urls = await listen(server, config, listening.tls !== undefined);
+  logger.info({ swarm: signer.keyId, urls, incarnation: engine.state.incarnation }, 'the coordinator listens');
+
+  const kept = cleanup.move();
+  const stop = async (): Promise<void> => {
+    if (isStopping) return;
+    isStopping = true;
+    live.stop();
+    links.stop();
+    await closeServer(server);
+    await kept.disposeAsync();
+    logger.info({}, 'the coordinator stopped');
+  };
+  return { swarm: signer.keyId, urls, tlsPin, stop, [Symbol.asyncDispose]: stop };
+}
+
+/** Agents are no browsers: an upgrade with an Origin is a page trying. */
+function mayUpgrade(guard: HostGuard, request: IncomingMessage, socket: Duplex): boolean {
+  const { host, origin } = request.headers;
+  const isAgent = new URL(request.url ?? '/', 'http://coordinator').pathname === AGENT_PATH;
+  if (isAgent && origin === undefined && guard.check(host, undefined) === undefined) return true;
+  socket.on('error', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${isAgent ? '403 Forbidden' : '404 Not Found'}\r\nConnection: close\r\n\r\n`);
+  return false;
+}
+
+/** Lets requests that are nearly done end, then closes what is left. */
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
+  await closed;
+  clearTimeout(timer);
+}
+
+const CLOSE_MS = 2_000;

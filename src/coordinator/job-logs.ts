@@ -1,0 +1,40 @@
+// Owns the last lines that runners wrote, by job. In memory only: bounded in lines and in jobs, gone after a restart.
+
+import type { JobId, PeerId } from '../lib/ids.ts';
+import type { ToCoordinator } from '../protocol/to-coordinator.ts';
+import type { LogLine } from '../protocol/views.ts';
+import type { Engine } from './engine.ts';
+
+const MAX_LINES = 1_000;
+const MAX_JOBS = 200;
+
+type LogMessage = Extract<ToCoordinator, { type: 'log' }>;
+type Kept = { lines: LogLine[]; next: number };
+
+export class JobLogs {
+  /** The job that wrote last stands at the end. */
+  readonly #jobs = new Map<JobId, Kept>();
+
+  append(engine: Engine, peer: PeerId, { job, stage, lines }: LogMessage): void {
+    const { state } = engine;
+    if (!state.jobs.has(job)) return;
+    const kept = this.#jobs.get(job) ?? { lines: [], next: 0 };
+    this.#jobs.delete(job);
+    this.#jobs.set(job, kept);
+    const name = state.peers.get(peer)?.name ?? 'unknown';
+    const at = engine.now();
+    for (const text of lines) kept.lines.push({ seq: kept.next++, at, peer, name, stage, text });
+    kept.lines.splice(0, kept.lines.length - MAX_LINES);
+    for (const oldest of this.#jobs.keys()) {
+      if (this.#jobs.size <= MAX_JOBS) break;
+      this.#jobs.delete(oldest);
+    }
+  }
+
+  /** Lines from a sequence number on, and where to go on. */
+  read(job: JobId, from: number, limit: number): { lines: LogLine[]; next: number } {
+    const kept = this.#jobs.get(job);
+    const lines = (kept?.lines ?? []).filter((line) => line.seq >= from).slice(0, limit);
+    return { lines, next: (lines.at(-1)?.seq ?? Math.max(from, kept?.next ?? 0) - 1) + 1 };
+  }
+}

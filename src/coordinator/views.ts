@@ -1,0 +1,182 @@
+// Owns how the state is shown: the schemas of protocol/views.ts filled from it. Changes nothing. A step over parts is one
+// item to the core; people are shown the items of the stages that map.
+
+import { isEnded } from '../core/job.ts';
+import type { JobRecord, PartRecord, PeerRecord, Stage, State } from '../core/state.ts';
+import { toStageId, type KeyId, type PeerId } from '../lib/ids.ts';
+import type { Telemetry } from '../protocol/device.ts';
+import type { FailureView, JobDetail, JobSummary, PartView, PeerView } from '../protocol/views.ts';
+import { countDone, type Rates } from './meter.ts';
+
+/** What a view is made from besides the state. */
+export type ViewContext = {
+  readonly state: State;
+  readonly now: number;
+  readonly adminKey: KeyId;
+  readonly telemetryOf: (peer: PeerId) => Telemetry | undefined;
+};
+
+export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerRecord): PeerView {
+  const { id, name, joinedAt, drained } = peer;
+  const session = state.sessions.get(id);
+  const shown = { id, name, joinedAt, drained, connected: session?.connected ?? false };
+  if (!session) return shown;
+  const telemetry = telemetryOf(id);
+  return {
+    ...shown,
+    session: {
+      version: session.version,
+      devices: [...session.devices],
+      silentMs: Math.max(0, now - session.lastSeenAt),
+      heldTasks: session.attempts.size,
+      ...(telemetry && { telemetry }),
+    },
+  };
+}
+
+export function toJobSummary(context: ViewContext, job: JobRecord): JobSummary {
+  const { status } = job;
+  const reason = toReason(context, job);
+  return {
+    id: job.id,
+    name: job.spec.name,
+    submitter: job.submitter,
+    submitterName: nameOf(context, job.submitter),
+    submittedAt: job.submittedAt,
+    ...(isEnded(status) && 'at' in status && { endedAt: status.at }),
+    priority: job.priority,
+    status: status.kind,
+    ...(reason !== undefined && { reason }),
+    items: sumItems(
+      listStages(context.state, job).filter(({ spec }) => spec.items.kind !== 'parts'),
+      context.state,
+    ),
+  };
+}
+
+export function toJobDetail(context: ViewContext, job: JobRecord, rates: Rates | undefined): JobDetail {
+  const summary = toJobSummary(context, job);
+  const { total, done, failed } = summary.items;
+  const itemsPerSecond = isEnded(job.status) ? undefined : rates?.total;
+  const leftItems = total - done - failed;
+  const isPredictable = job.status.kind === 'running' && itemsPerSecond !== undefined && itemsPerSecond > 0;
+  return {
+    ...summary,
+    stages: listStages(context.state, job).map((stage) => toStageView(context, stage)),
+    workers: toWorkers(context, job, rates),
+    ...(itemsPerSecond !== undefined && { itemsPerSecond }),
+    ...(isPredictable && { etaMs: (leftItems / itemsPerSecond) * 1_000 }),
+  };
+}
+
+function toStageView(context: ViewContext, stage: Stage): JobDetail['stages'][number] {
+  return {
+    name: stage.spec.name,
+    workload: stage.spec.workload,
+    status: stage.record.status.kind,
+    items: sumItems([stage], context.state),
+    runningTasks: stage.running.size,
+    retries: stage.retries.size,
+    parts: stage.parts.size,
+    refusals: [...stage.refusals].map(([peer, reason]) => ({ peer, name: nameOf(context, peer), reason })),
+  };
+}
+
+function toWorkers(context: ViewContext, job: JobRecord, rates: Rates | undefined): JobDetail['workers'] {
+  const done = countDone(context.state, job);
+  const running = countRunning(context.state, job);
+  const peers = [...new Set([...done.keys(), ...running.keys()])].sort();
+  return peers.map((peer) => {
+    const itemsPerSecond = isEnded(job.status) ? undefined : rates?.byPeer.get(peer);
+    return {
+      peer,
+      name: nameOf(context, peer),
+      doneItems: done.get(peer) ?? 0,
+      runningTasks: running.get(peer) ?? 0,
+      ...(itemsPerSecond !== undefined && { itemsPerSecond }),
+    };
+  });
+}
+
+function countRunning(state: State, job: JobRecord): Map<PeerId, number> {
+  const running = new Map<PeerId, number>();
+  for (const stage of listStages(state, job))
+    for (const epoch of stage.running) {
+      const peer = state.attempts.get(epoch)?.peer;
+      if (peer) running.set(peer, (running.get(peer) ?? 0) + 1);
+    }
+  return running;
+}
+
+function sumItems(stages: readonly Stage[], state: State): JobSummary['items'] {
+  let [total, done, failed] = [0, 0, 0];
+  for (const stage of stages) {
+    total += stage.itemCount;
+    done += stage.finished.size;
+    failed += stage.failures.size;
+    for (const epoch of stage.running) {
+      const attempt = state.attempts.get(epoch);
+      if (attempt && !attempt.canceled) done += attempt.cursor - attempt.start;
+    }
+  }
+  return { total, done: Math.min(done, total - failed), failed };
+}
+
+function toReason(context: ViewContext, { status }: JobRecord): string | undefined {
+  if (status.kind === 'failed') return status.reason;
+  if (status.kind === 'paused') return `paused by ${nameOf(context, status.by)}`;
+  if (status.kind === 'canceled') return `canceled by ${nameOf(context, status.by)}`;
+  return undefined;
+}
+
+function nameOf({ state, adminKey }: ViewContext, key: KeyId): string {
+  return state.members.get(key)?.name ?? (key === adminKey ? 'admin' : 'unknown');
+}
+
+/** A job's stages in the order of its spec. */
+export function listStages(state: State, job: JobRecord): Stage[] {
+  return job.spec.stages.flatMap(({ name }) => state.stages.get(toStageId(job.id, name)) ?? []);
+}
+
+/** Jobs, the newest first. */
+export function listJobs(state: State): JobRecord[] {
+  return [...state.jobs.values()].sort((a, b) => b.submittedAt - a.submittedAt || (a.id < b.id ? -1 : 1));
+}
+
+const sortedParts = new WeakMap<Stage, { size: number; parts: PartRecord[] }>();
+
+/** A page of a stage's parts in item order. Sorted once for as long as none is added. */
+export function pageParts(stage: Stage, from: number, limit: number): { parts: PartView[]; next?: number } {
+  let sorted = sortedParts.get(stage);
+  if (sorted?.size !== stage.parts.size) {
+    sorted = { size: stage.parts.size, parts: [...stage.parts.values()].sort((a, b) => a.start - b.start) };
+    sortedParts.set(stage, sorted);
+  }
+  const first = sorted.parts.findIndex((part) => part.start >= from);
+  const page = first < 0 ? [] : sorted.parts.slice(first, first + limit);
+  const next = first < 0 ? undefined : sorted.parts[first + limit]?.start;
+  const parts = page.map(({ start, end, peer, part, inline }) => ({
+    start,
+    end,
+    peer,
+    ...(part && { part }),
+    ...(inline !== undefined && { inline }),
+  }));
+  return next === undefined ? { parts } : { parts, next };
+}
+
+/** A page of a job's failed items; `from` counts failures, not items. */
+export function pageFailures(
+  state: State,
+  job: JobRecord,
+  from: number,
+  limit: number,
+): { failures: FailureView[]; next?: number } {
+  const all = listStages(state, job).flatMap((stage) =>
+    [...stage.failures.values()]
+      .sort((a, b) => a.item - b.item)
+      .map(({ item, tries, reason }) => ({ stage: stage.spec.name, item, tries, reason })),
+  );
+  const failures = all.slice(from, from + limit);
+  return from + limit < all.length ? { failures, next: from + limit } : { failures };
+}
