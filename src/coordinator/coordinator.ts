@@ -153,9 +153,10 @@ function mayUpgrade(guard: HostGuard, request: IncomingMessage, socket: Duplex):
 /** Lets requests that are nearly done end, then closes what is left. */
 async function closeServer(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
+  const idle = setInterval(() => server.closeIdleConnections(), 20);
   const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
   await closed;
+  clearInterval(idle);
   clearTimeout(timer);
 }
 
