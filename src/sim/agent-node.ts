@@ -172,6 +172,9 @@ export class AgentNode {
         return this.#dropLink(life);
       case 'set-heartbeat':
         life.heartbeatMs = effect.heartbeatMs;
+        return;
+      case 'forget-job':
+        return;
     }
   }
 

@@ -19,6 +19,8 @@ export type AgentEventBody =
   | { readonly kind: 'task-computed'; readonly task: TaskId }
   | { readonly kind: 'task-ended'; readonly task: TaskId; readonly outcome: Outcome }
   | { readonly kind: 'heartbeat-due'; readonly telemetry?: Telemetry }
+  /** The process is about to end: hand everything back, so that others need not wait until the lease is over. */
+  | { readonly kind: 'stop' }
   /** Comes after the last event of a batch: start what can start, send what is to be sent. */
   | { readonly kind: 'flush' };
 
@@ -28,6 +30,8 @@ export type AgentEffect =
   | { readonly kind: 'send'; readonly message: ToCoordinator }
   | { readonly kind: 'close-link'; readonly retry: boolean; readonly reason: string }
   | { readonly kind: 'check-job'; readonly job: JobId; readonly envelope: string }
+  /** No task of it is held, and a coordinator that has one will send the spec again. */
+  | { readonly kind: 'forget-job'; readonly job: JobId }
   | {
       readonly kind: 'run-task';
       readonly task: TaskId;

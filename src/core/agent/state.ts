@@ -53,6 +53,8 @@ export type AgentConfig = {
 export type AgentState = {
   readonly config: AgentConfig;
   link: AgentLink;
+  /** The process is about to end: no task starts any more, and what comes is handed back. */
+  stopping: boolean;
   taskCounter: TaskId;
   /** In the order in which they came. */
   readonly tasks: Map<TaskId, HeldTask>;
@@ -71,6 +73,7 @@ export function createAgentState(config: AgentConfig): AgentState {
   return {
     config,
     link: { kind: 'down' },
+    stopping: false,
     taskCounter: 0,
     tasks: new Map(),
     byEpoch: new Map(),

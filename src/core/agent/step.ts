@@ -4,10 +4,13 @@
 import { assertNever, defined } from '../../lib/assert.ts';
 import type { Epoch, JobId } from '../../lib/ids.ts';
 import type { AssignedTask, ToAgent, Verdict } from '../../protocol/to-agent.ts';
-import type { Outcome, ToCoordinator } from '../../protocol/to-coordinator.ts';
+import { MAX_BACKLOG, type Outcome, type ToCoordinator } from '../../protocol/to-coordinator.ts';
 import { PROTOCOL_VERSION } from '../../protocol/version.ts';
 import type { AgentEffect, AgentEvent } from './event.ts';
 import type { AgentState, HeldTask, TaskId } from './state.ts';
+
+/** Reports a message, so that it fits a frame even when each carries a long reason. */
+const MAX_REPORTS_A_MESSAGE = 256;
 
 type AgentTurn = { readonly state: AgentState; readonly changes: readonly never[]; readonly effects: AgentEffect[] };
 type EventOf<K extends AgentEvent['kind']> = Extract<AgentEvent, { kind: K }>;
@@ -41,6 +44,8 @@ function dispatch(turn: AgentTurn, event: AgentEvent): void {
       return onTaskEnded(turn, event);
     case 'heartbeat-due':
       return onHeartbeatDue(turn, event);
+    case 'stop':
+      return onStop(turn);
     case 'flush':
       return onFlush(turn);
     default:
@@ -75,8 +80,19 @@ function onLinkUp(turn: AgentTurn): void {
   const { state } = turn;
   const { name, version, devices, backlog } = state.config;
   state.link = { kind: 'greeting' };
+  forgetIdleJobs(turn);
   const attempts = [...state.tasks.values()].map(({ epoch, stage, start, end }) => ({ epoch, stage, start, end }));
   send(turn, { type: 'hello', protocol: PROTOCOL_VERSION, version, name, devices: [...devices], backlog, attempts });
+}
+
+/** A coordinator sends a spec before the first task of it in each session, so nothing is lost. */
+function forgetIdleJobs({ state, effects }: AgentTurn): void {
+  const needed = new Set([...state.tasks.values()].map((task) => task.jobId));
+  for (const job of state.jobs.keys()) {
+    if (needed.has(job)) continue;
+    state.jobs.delete(job);
+    effects.push({ kind: 'forget-job', job });
+  }
 }
 
 /** Nothing is stopped. What was sent may not have arrived, so it is owed again. */
@@ -120,6 +136,7 @@ function onJob(turn: AgentTurn, { job, envelope }: MessageOf<'job'>): void {
 
 function onJobChecked(turn: AgentTurn, { job, refusal }: EventOf<'job-checked'>): void {
   const { state } = turn;
+  if (!state.jobs.has(job)) return;
   state.jobs.set(job, refusal === undefined ? { kind: 'accepted' } : { kind: 'refused', reason: refusal });
 }
 
@@ -127,6 +144,11 @@ function onJobChecked(turn: AgentTurn, { job, refusal }: EventOf<'job-checked'>)
 function holdTask(turn: AgentTurn, { epoch, stage, start, end }: AssignedTask): void {
   const { state } = turn;
   if (state.byEpoch.has(epoch)) return;
+  if (state.tasks.size >= MAX_BACKLOG) {
+    const reason = 'the coordinator hands out more than any peer may hold';
+    turn.effects.push({ kind: 'close-link', retry: true, reason });
+    return;
+  }
   const id = ++state.taskCounter;
   const jobId = stage.slice(0, stage.indexOf('/')) as JobId;
   state.tasks.set(id, {
@@ -143,7 +165,8 @@ function holdTask(turn: AgentTurn, { epoch, stage, start, end }: AssignedTask): 
   state.byEpoch.set(epoch, id);
   state.queue.add(id);
   const problem = start >= end ? 'the range is empty' : checkCapacity(state, jobId);
-  if (problem) endTask(state, id, { kind: 'failed', scope: 'task', reason: problem });
+  if (state.stopping) endTask(state, id, { kind: 'stopped' });
+  else if (problem) endTask(state, id, { kind: 'failed', scope: 'task', reason: problem });
 }
 
 function checkCapacity(state: AgentState, jobId: JobId): string | undefined {
@@ -205,6 +228,11 @@ function onHeartbeatDue(turn: AgentTurn, { telemetry }: EventOf<'heartbeat-due'>
   send(turn, { type: 'heartbeat', cursors, ...(telemetry && { telemetry }) });
 }
 
+function onStop(turn: AgentTurn): void {
+  turn.state.stopping = true;
+  for (const { epoch } of [...turn.state.tasks.values()]) stopTask(turn, epoch);
+}
+
 function onFlush(turn: AgentTurn): void {
   startTasks(turn);
   if (turn.state.link.kind === 'up') sendReports(turn);
@@ -237,7 +265,8 @@ function sendReports(turn: AgentTurn): void {
     return [{ epoch: task.epoch, outcome: task.status.outcome }];
   });
   state.unsent.clear();
-  if (reports.length > 0) send(turn, { type: 'report', reports });
+  for (let i = 0; i < reports.length; i += MAX_REPORTS_A_MESSAGE)
+    send(turn, { type: 'report', reports: reports.slice(i, i + MAX_REPORTS_A_MESSAGE) });
 }
 
 function endTask(state: AgentState, id: TaskId, outcome: Outcome): void {

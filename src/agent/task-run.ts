@@ -1,0 +1,136 @@
+// Owns the life of one task: its inputs and model, the run, and storing its part. Whatever happens, it ends with one
+// outcome that says who is to blame. Does not know the link or the order of tasks.
+
+import { rm } from 'node:fs/promises';
+import type { TaskId } from '../core/agent/state.ts';
+import type { Range } from '../lib/range-set.ts';
+import { hashFile } from '../objects/objects-hash.ts';
+import { uploadArtifact } from '../objects/transfer.ts';
+import type { Device } from '../protocol/device.ts';
+import type { Signer } from '../protocol/keys.ts';
+import { signReceipt } from '../protocol/receipt.ts';
+import type { Outcome, ReportedPart } from '../protocol/to-coordinator.ts';
+import type { RunInit } from '../workloads/workload.ts';
+import type { Logger } from './config.ts';
+import type { HttpAccess } from './http-access.ts';
+import type { CheckedStage } from './jobs.ts';
+import type { LogOutbox } from './log-outbox.ts';
+import { ModelUnfit, type ModelCache } from './model-cache.ts';
+import type { RunnerPool } from './runners/pool.ts';
+import { describeOutcome, type RunOutcome } from './runners/run-task.ts';
+import type { Semaphore } from './semaphore.ts';
+import type { TaskInputs } from './task-inputs.ts';
+
+const MAX_REASON_CHARS = 2_000;
+const MAX_PROVIDER_CHARS = 40;
+
+export type TaskTools = {
+  readonly pool: RunnerPool;
+  readonly inputs: TaskInputs;
+  readonly models: ModelCache;
+  readonly access: HttpAccess;
+  readonly uploads: Semaphore;
+  readonly logs: LogOutbox;
+  readonly signer: Signer;
+  readonly logger: Logger;
+  readonly device: Device;
+  /** CPU threads of one runner. */
+  readonly threads: number;
+};
+
+export type TaskOrder = {
+  readonly task: TaskId;
+  readonly stage: CheckedStage;
+  readonly range: Range;
+  readonly signal: AbortSignal;
+  /** The device is free for the next task. */
+  readonly onComputed: () => void;
+  readonly onProgress: (cursor: number) => void;
+};
+
+type Done = Extract<RunOutcome, { kind: 'done' }>;
+
+/** Never rejects. */
+export async function carryOutTask(order: TaskOrder, tools: TaskTools): Promise<Outcome> {
+  const { signal, stage, task } = order;
+  try {
+    const ran = await runTask(order, tools);
+    if (ran.kind !== 'done') return toFailure(ran);
+    order.onComputed();
+    const part = ran.outFile === undefined ? undefined : await storePart(order, tools, ran.outFile);
+    return toDone(ran, part);
+  } catch (error) {
+    if (signal.aborted) return { kind: 'stopped' };
+    const reason = (error instanceof Error ? error.message : String(error)).slice(0, MAX_REASON_CHARS);
+    tools.logger.warn({ task, job: stage.job.id, stage: stage.spec.name, reason }, 'a task failed');
+    return { kind: 'failed', scope: error instanceof ModelUnfit ? 'peer' : 'task', reason };
+  }
+}
+
+async function runTask(order: TaskOrder, tools: TaskTools): Promise<RunOutcome> {
+  const { stage, range, signal, onProgress } = order;
+  const { job, spec } = stage;
+  const model = spec.model && { name: spec.model.name, sha256: spec.model.sha256 };
+  const modelDir = spec.model && (await tools.models.prepare(spec.model, spec.params, signal));
+  const placed = await tools.inputs.prepare(order.task, stage, range, signal);
+  await using _ = placed;
+  const init: RunInit = {
+    step: spec.items.kind === 'parts' ? 'merge' : 'map',
+    params: spec.params,
+    device: { id: tools.device.id, kind: tools.device.kind },
+    threads: tools.threads,
+    ...(model && modelDir !== undefined && { model: { ...model, dir: modelDir } }),
+  };
+  return await tools.pool.run({
+    signer: job.signer,
+    workload: spec.workload,
+    init,
+    range,
+    inputs: placed.inputs,
+    idleTimeoutMs: spec.idleTimeoutMs,
+    signal,
+    onProgress,
+    onLog: (level, text) => tools.logs.add(job.id, spec.name, level, text),
+  });
+}
+
+/** Signs and uploads a part for as long as the task is wanted; the file is gone afterwards. */
+async function storePart(order: TaskOrder, tools: TaskTools, file: string): Promise<ReportedPart> {
+  const { stage, range, signal } = order;
+  const { access, signer, uploads } = tools;
+  try {
+    const { id, sizeBytes } = await hashFile(file);
+    const { start, end } = range;
+    const receipt = { specHash: stage.job.specHash, stage: stage.spec.name, start, end, part: id };
+    const signature = await signReceipt(receipt, signer);
+    await uploads.run(signal, () =>
+      access.persist(`the upload of ${id}`, signal, () =>
+        uploadArtifact({ ...access.transfer, id, source: { path: file }, signal }),
+      ),
+    );
+    return { id, sizeBytes, signature };
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+function toDone({ durationMs, inline, info }: Done, part: ReportedPart | undefined): Outcome {
+  const provider = info.provider?.slice(0, MAX_PROVIDER_CHARS);
+  return {
+    kind: 'done',
+    durationMs,
+    ...(part && { part }),
+    ...(inline !== undefined && { inline }),
+    ...(provider !== undefined && { provider }),
+  };
+}
+
+/** Out of memory is no item's fault: the range is tried again, perhaps elsewhere. */
+function toFailure(outcome: Exclude<RunOutcome, Done>): Outcome {
+  if (outcome.kind === 'canceled') return { kind: 'stopped' };
+  const reason = describeOutcome(outcome).slice(0, MAX_REASON_CHARS);
+  if (outcome.kind !== 'failed' || outcome.outOfMemory) return { kind: 'failed', scope: 'task', reason };
+  if (outcome.scope === 'fatal') return { kind: 'failed', scope: 'peer', reason };
+  const { scope, item } = outcome;
+  return { kind: 'failed', scope, reason, ...(item !== undefined && { item }) };
+}
