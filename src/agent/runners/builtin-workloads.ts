@@ -4,6 +4,7 @@
 import type { RunModule } from '../../workloads/workload.ts';
 
 const WORKLOADS: { readonly [name: string]: () => Promise<RunModule> } = {
+  embeddings: () => import('../../workloads/embeddings/run.ts'),
   noop: () => import('../../workloads/noop/run.ts'),
 };
 
