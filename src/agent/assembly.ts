@@ -54,7 +54,7 @@ export async function assemble(config: AgentConfig, logger: Logger): Promise<Par
   const access = new HttpAccess(endpoints, identity, pinnedAgent, logger);
   const [devices, pool] = await Promise.all([probeDevices(settings), startPool(settings, logger)]);
   return {
-    coreConfig: await toCoreConfig(settings, devices),
+    coreConfig: { ...(await toCoreConfig(settings, devices)), sandbox: pool.sandbox },
     ...{ endpoints, identity, pinnedAgent, access },
     jobs: openJobs(settings, trust),
     meter: createMeter(devices.readTelemetry),

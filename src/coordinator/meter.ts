@@ -23,7 +23,7 @@ export class Meter {
     this.#sampledAt = at;
     for (const job of state.jobs.values()) {
       if (job.status.kind !== 'running') this.#samples.delete(job.id);
-      else this.#add(job, { at, done: countDone(state, job) });
+      else if (isMapping(state, job)) this.#add(job, { at, done: countDone(state, job) });
     }
   }
 
@@ -49,6 +49,14 @@ export class Meter {
     while (samples.length > 2 && sample.at - (samples[1]?.at ?? 0) > WINDOW_MS) samples.shift();
     this.#samples.set(job.id, samples);
   }
+}
+
+/** While only steps over parts are left, the last speed of the items stands. */
+function isMapping(state: State, job: JobRecord): boolean {
+  return job.spec.stages.some(({ name, items }) => {
+    const status = state.stages.get(toStageId(job.id, name))?.record.status.kind;
+    return items.kind !== 'parts' && status !== 'finished';
+  });
 }
 
 /** Items that each peer has done for a job: accepted ones, and those its running attempts have passed. */

@@ -26,6 +26,7 @@ export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerR
     ...shown,
     session: {
       version: session.version,
+      ...(session.sandbox !== undefined && { sandbox: session.sandbox }),
       devices: [...session.devices],
       silentMs: Math.max(0, now - session.lastSeenAt),
       heldTasks: session.attempts.size,

@@ -24,6 +24,7 @@ export function onLinkOpened(turn: Turn, event: EventOf<'link-opened'>): void {
     devices: hello.devices,
     backlog: hello.backlog,
     version: hello.version,
+    ...(hello.sandbox !== undefined && { sandbox: hello.sandbox }),
     lastSeenAt: at,
     connected: true,
     attempts: before?.attempts ?? new Set(),

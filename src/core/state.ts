@@ -133,6 +133,8 @@ export type Session = {
   readonly devices: readonly Device[];
   readonly backlog: number;
   readonly version: string;
+  /** What holds its runners, as it says. */
+  readonly sandbox?: string;
   /** When the peer was last heard, in the coordinator's time. */
   readonly lastSeenAt: number;
   /** False while the connection is down and the lease still runs. */

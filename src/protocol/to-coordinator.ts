@@ -62,6 +62,8 @@ const helloSchema = z.strictObject({
   version: z.string().max(40),
   name: z.string().max(64),
   devices: z.array(deviceSchema).min(1).max(16),
+  /** What holds its runners, such as `bubblewrap+permission`. */
+  sandbox: z.string().max(40).optional(),
   /** How many attempts it will hold at once, running and queued. */
   backlog: z.int().min(1).max(MAX_BACKLOG),
   /** What it holds: still running or finished and not yet acknowledged. */

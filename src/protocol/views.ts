@@ -31,6 +31,7 @@ export const peerViewSchema = z.strictObject({
   session: z
     .strictObject({
       version: z.string(),
+      sandbox: z.string().optional(),
       devices: z.array(deviceSchema),
       /** Since the peer was last heard. */
       silentMs: z.number(),

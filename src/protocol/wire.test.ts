@@ -12,7 +12,7 @@ import { toCoordinatorSchema } from './to-coordinator.ts';
 import { checkVersion, OLDEST_SUPPORTED_VERSION, PROTOCOL_HISTORY, PROTOCOL_VERSION } from './version.ts';
 
 /** Changing this line means: the wire format changed. Raise PROTOCOL_VERSION, add to its history, add goldens. */
-const SCHEMA_HASH = '89964b23a078422673088e2ede968c396485b79ed88d7c2ee505250fe5d9567e';
+const SCHEMA_HASH = '06f41e0d75b03a70e5c22adf7f509a1b08a145f398b1c783d69860a22bf84a9a';
 
 describe('wire format', () => {
   test('the schemas are those of the pinned version', () => {

@@ -44,6 +44,8 @@ export type AgentLink =
 export type AgentConfig = {
   readonly name: string;
   readonly version: string;
+  /** What holds the runners, shown in `swarm peers`. */
+  readonly sandbox?: string;
   readonly devices: readonly Device[];
   readonly backlog: number;
   /** Tasks that may compute at once. */

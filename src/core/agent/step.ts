@@ -78,11 +78,20 @@ function onReceived(turn: AgentTurn, message: ToAgent): void {
 
 function onLinkUp(turn: AgentTurn): void {
   const { state } = turn;
-  const { name, version, devices, backlog } = state.config;
+  const { name, version, sandbox, devices, backlog } = state.config;
   state.link = { kind: 'greeting' };
   forgetIdleJobs(turn);
   const attempts = [...state.tasks.values()].map(({ epoch, stage, start, end }) => ({ epoch, stage, start, end }));
-  send(turn, { type: 'hello', protocol: PROTOCOL_VERSION, version, name, devices: [...devices], backlog, attempts });
+  send(turn, {
+    type: 'hello',
+    protocol: PROTOCOL_VERSION,
+    version,
+    name,
+    devices: [...devices],
+    backlog,
+    attempts,
+    ...(sandbox !== undefined && { sandbox }),
+  });
 }
 
 /** A coordinator sends a spec before the first task of it in each session, so nothing is lost. */
