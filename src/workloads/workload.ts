@@ -32,7 +32,8 @@ export type RunFiles = {
 export type RunHooks = {
   /**
    * Says that all items below `cursor` (an item index) are done; await it after each batch. It is cheap, throttled, and
-   * slows the workload down where the owner asked for that. An attempt without progress for long counts as hung.
+   * slows the workload down where the owner asked for that. An attempt without progress for long counts as hung; the same
+   * cursor again is a sign of life within one long item.
    */
   readonly progress: (cursor: number) => Promise<void>;
   /** A line for the submitter. Bounded in rate and bytes; the rest is dropped and counted. */

@@ -27,15 +27,14 @@ export function createPace(options: {
   const { slowdown, signal, now, tell } = options;
   let resumedAt = now();
   let toldAt = -Infinity;
-  let told = -1;
   let latest = -1;
   let timer: NodeJS.Timeout | undefined;
   let owed: Promise<void> | undefined;
 
   function tellLatest(): void {
     timer = undefined;
-    if (latest <= told) return;
-    [told, toldAt] = [latest, now()];
+    toldAt = now();
+    // Told again even if it is the same: a workload in the middle of one long item is alive.
     tell(latest);
   }
 

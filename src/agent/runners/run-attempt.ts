@@ -130,9 +130,10 @@ export class RunAttempt {
     const { task } = this.#options;
     if (!this.#ofThisRun(id)) return;
     if (cursor > task.range.end || cursor < this.#cursor) return this.#onViolation(`its cursor went to ${cursor}`);
+    // The same cursor again is a sign of life within one long item.
+    this.#idleTimer?.refresh();
     if (cursor === this.#cursor) return;
     this.#cursor = cursor;
-    this.#idleTimer?.refresh();
     task.onProgress?.(cursor);
   }
 

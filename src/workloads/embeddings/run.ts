@@ -10,6 +10,7 @@ import { ItemFailure, OutOfMemory, type OpenRun, type RunHooks, type RunInit } f
 import { openEncoder, type Encoder } from './encoder.ts';
 import { textItemSchema, type TextItem } from './list-item.ts';
 import { mergeParts, type MergePart } from './merge.ts';
+import { openVectors, type VectorMaker } from './parquet-vectors.ts';
 import { writePart } from './parquet-write.ts';
 
 /** Changes when the same items and model would give other files. */
@@ -105,7 +106,8 @@ function openMerge(modelId: string): OpenRun {
     info: { modelId, provider: 'cpu' },
     async run({ start }, items, { inDir, outFile }, hooks) {
       const parts = await readParts(items, inDir);
-      const merged = await mergeParts({ parts, outFile, allowGaps: true, ...reportTo(hooks, start) });
+      const maker = await readMaker(parts, modelId);
+      const merged = await mergeParts({ parts, outFile, allowGaps: true, ...maker, ...reportTo(hooks, start) });
       return { inline: { rows: merged.rows, missing: merged.missing } };
     },
     close: async () => {},
@@ -121,7 +123,14 @@ async function readParts(items: AsyncIterable<unknown>, inDir: string): Promise<
   return parts;
 }
 
-/** A merge is one item: saying that none is done yet keeps it from being taken for hung. */
+/** The model that the stage names and this version made every part; how long its vectors are, the first part tells. */
+async function readMaker([first]: readonly MergePart[], modelId: string): Promise<{ maker?: VectorMaker }> {
+  if (first === undefined) return {};
+  await using part = await openVectors(first.path);
+  return { maker: { modelId, dims: part.maker.dims, workloadVersion: WORKLOAD_VERSION } };
+}
+
+/** A merge is one item: saying that none is done yet keeps it from being taken for hung. A cancel shows by the signal. */
 function reportTo(hooks: RunHooks, start: number): { signal: AbortSignal; onProgress: () => void } {
-  return { signal: hooks.signal, onProgress: () => void hooks.progress(start) };
+  return { signal: hooks.signal, onProgress: () => void hooks.progress(start).catch(() => {}) };
 }
