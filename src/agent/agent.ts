@@ -13,6 +13,7 @@ import { assemble, type Parts } from './assembly.ts';
 import type { AgentConfig, Logger } from './config.ts';
 import { AgentLink } from './link.ts';
 import { LogOutbox } from './log-outbox.ts';
+import { releaseMemory } from './memory-release.ts';
 import { Outbox } from './outbox.ts';
 import { Tasks } from './tasks.ts';
 
@@ -20,6 +21,8 @@ import { Tasks } from './tasks.ts';
 const DEFAULT_HEARTBEAT_MS = 5_000;
 /** Warm runners hold a model in memory: without work for so long they are ended. */
 const KEEP_WARM_MS = 120_000;
+/** Without work for so long the agent gives back what memory it does not need to wait. */
+const RELEASE_MS = 8_000;
 /** How long tasks may take to stop, and what they report to be sent, before the agent ends anyway. */
 const STOP_MS = 3_000;
 
@@ -54,6 +57,7 @@ class RunningAgent implements Agent {
   #heartbeat: NodeJS.Timeout | undefined;
   #heartbeatMs = DEFAULT_HEARTBEAT_MS;
   #busyAt = performance.now();
+  #isReleased = false;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts, logger: Logger) {
@@ -162,10 +166,18 @@ class RunningAgent implements Agent {
     }, this.#heartbeatMs);
   }
 
+  /** An idle agent should cost its owner nothing that he would notice. */
   #coolDown(): void {
     const now = performance.now();
-    if (this.#state.running.size > 0) this.#busyAt = now;
-    else if (now - this.#busyAt > KEEP_WARM_MS) void this.#parts.tools.pool.stopIdle();
+    if (this.#state.tasks.size > 0) {
+      this.#busyAt = now;
+      this.#isReleased = false;
+      return;
+    }
+    if (now - this.#busyAt > KEEP_WARM_MS) void this.#parts.tools.pool.stopIdle();
+    if (this.#isReleased || now - this.#busyAt < RELEASE_MS) return;
+    this.#isReleased = true;
+    releaseMemory();
   }
 
   #onFatal(error: unknown): void {

@@ -9,6 +9,8 @@ import { toBytes, toName, toNumber, toShare, toTelemetry, within, type DeviceRea
 const FIELDS = ['index', 'name', 'memory.total', 'memory.used', 'utilization.gpu', 'temperature.gpu', 'power.draw'];
 const NVIDIA_VENDOR = '0x10de';
 const MAX_DEVICES = 8;
+/** A little more than half a terabyte: no card has that. */
+const MAX_MEMORY_MIB = 600_000;
 
 export async function readNvidia(ask: AskTool): Promise<DeviceReading[]> {
   if (process.platform === 'linux' && (await isSuspended('/sys/bus/pci/devices'))) return [];
@@ -26,7 +28,13 @@ export function parseNvidiaSmi(output: string): DeviceReading[] {
     const id = `cuda:${index}`;
     const name = toName(cells[1], 'NVIDIA GPU');
     readings.push({
-      device: { id, kind: 'cuda', name, memoryBytes: toBytes(toNumber(cells[2]), MIB) ?? 0, threads: 1 },
+      device: {
+        id,
+        kind: 'cuda',
+        name,
+        memoryBytes: toBytes(within(toNumber(cells[2]), 0, MAX_MEMORY_MIB), MIB) ?? 0,
+        threads: 1,
+      },
       telemetry: toTelemetry({
         id,
         usedMemoryBytes: toBytes(toNumber(cells[3]), MIB),

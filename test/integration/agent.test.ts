@@ -1,0 +1,228 @@
+// A real agent with a real coordinator: items in, parts stored and merged, restarts and kills in between.
+
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import type { ArtifactId, JobId } from '../../src/lib/ids.ts';
+import { ItemListWriter } from '../../src/objects/item-list-writer.ts';
+import { hashBytes } from '../../src/objects/objects-hash.ts';
+import { uploadArtifact } from '../../src/objects/transfer.ts';
+import type { JobSpecInput } from '../../src/protocol/job-spec.ts';
+import type { JobDetail } from '../../src/protocol/views.ts';
+import { until } from '../helpers/condition.ts';
+import { joinSwarm, TestAgent } from '../helpers/test-agent.ts';
+import { TestCoordinator } from '../helpers/test-coordinator.ts';
+
+const WITH_CHAOS = { ...process.env, SWARM_TEST_WORKLOADS: '1' };
+const PROCESS = fileURLToPath(new URL('./agent-process.ts', import.meta.url));
+
+/** A coordinator with one agent. */
+class Swarm implements AsyncDisposable {
+  readonly coordinator: TestCoordinator;
+  readonly agent: TestAgent;
+  #jobs = 0;
+
+  constructor(coordinator: TestCoordinator, agent: TestAgent) {
+    this.coordinator = coordinator;
+    this.agent = agent;
+  }
+
+  static async start(overrides: ConstructorParameters<typeof TestAgent>[1] = {}, host = '127.0.0.1'): Promise<Swarm> {
+    const coordinator = await TestCoordinator.start({ host, allowPublic: true });
+    const { swarm, admin, url, tlsPin } = coordinator;
+    const joined = await joinSwarm(swarm, admin, url, (trust) => trust, tlsPin);
+    return new Swarm(coordinator, await TestAgent.start(joined, { environment: WITH_CHAOS, ...overrides }));
+  }
+
+  async submit(...stages: Partial<JobSpecInput['stages'][number]>[]): Promise<JobId> {
+    const full = stages.map((stage, i) => ({
+      ...{ name: `stage-${i}`, workload: 'noop', items: { kind: 'count' as const, count: 10 } },
+      ...stage,
+    }));
+    const { id } = await this.coordinator
+      .client()
+      .submit({ clientKey: `key-${++this.#jobs}`, name: 'test', stages: full });
+    return id;
+  }
+
+  async put(bytes: Uint8Array): Promise<ArtifactId> {
+    const { session } = this.coordinator.client();
+    const id = hashBytes(bytes);
+    const { url } = session.options;
+    await uploadArtifact({ fetch: (to, init) => session.fetch(to, init), baseUrl: url, id, source: bytes });
+    return id;
+  }
+
+  async putList(items: readonly unknown[]): Promise<{ kind: 'list'; root: ArtifactId; count: number }> {
+    const writer = new ItemListWriter(async (bytes) => void (await this.put(bytes)));
+    for (const item of items) await writer.add(item as string);
+    const { root, count } = await writer.finish();
+    return { kind: 'list', root, count };
+  }
+
+  job(id: JobId): Promise<JobDetail> {
+    return this.coordinator.client().call('job', { job: id });
+  }
+
+  async ended(id: JobId): Promise<JobDetail> {
+    return until(
+      `job ${id} to end`,
+      async () => {
+        const job = await this.job(id).catch(() => undefined);
+        return job?.endedAt !== undefined && job;
+      },
+      50_000,
+    );
+  }
+
+  /** The parts of a stage as text. */
+  async texts(id: JobId, stage: string): Promise<string[]> {
+    const client = this.coordinator.client();
+    const texts: string[] = [];
+    for await (const { part } of client.parts(id, stage)) {
+      const response = await client.session.fetch(`/v1/artifacts/${part?.id}`);
+      texts.push(await response.text());
+    }
+    return texts;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.agent[Symbol.asyncDispose]();
+    await this.coordinator[Symbol.asyncDispose]();
+  }
+}
+
+const CHAOS = { workload: 'chaos', params: { mode: 'none' } };
+
+describe('an agent in a swarm', () => {
+  test('runs a list of items, and a merge over the parts, over pinned TLS', async () => {
+    await using swarm = await Swarm.start({}, '0.0.0.0');
+    const items = Array.from({ length: 50 }, (_, i) => ({ text: `item ${i}`, note: 'grün\u2028' }));
+    const list = await swarm.putList(items);
+    const map = { ...CHAOS, name: 'map', items: list, taskItems: 7 };
+    const merge = { ...CHAOS, name: 'merge', needs: ['map'], items: { kind: 'parts' as const, of: 'map' } };
+    const id = await swarm.submit(map, merge);
+    expect((await swarm.ended(id)).status).toBe('completed');
+    const texts = await swarm.texts(id, 'map');
+    expect(texts).toHaveLength(8);
+    expect(texts.flatMap((text) => text.split('\n').map((line) => JSON.parse(line) as unknown))).toEqual(items);
+    const [merged = ''] = await swarm.texts(id, 'merge');
+    const parts = merged.split('\n').map((line) => JSON.parse(line) as { start: number; end: number });
+    expect(parts.map(({ start, end }) => [start, end])).toEqual(
+      Array.from({ length: 8 }, (_, i) => [i * 7, Math.min(50, i * 7 + 7)]),
+    );
+    const left = await readdir(join(swarm.agent.dir, 'scratch'), { recursive: true });
+    expect(left.filter((path) => /task-|part-/.test(path))).toEqual([]);
+  });
+
+  test('names the item that fails, and does the rest', async () => {
+    await using swarm = await Swarm.start();
+    const id = await swarm.submit({
+      workload: 'chaos',
+      params: { mode: 'fail-item', at: 4 },
+      yieldsParts: false,
+      maxAttempts: 2,
+    });
+    const job = await swarm.ended(id);
+    expect(job.items).toEqual({ total: 10, done: 9, failed: 1 });
+    const failures = await Array.fromAsync(swarm.coordinator.client().failures(id));
+    expect(failures).toMatchObject([{ item: 4, reason: expect.stringMatching(/always fails/) }]);
+  });
+
+  test('goes on while the coordinator is away: parts wait and are stored when it is back', async () => {
+    await using swarm = await Swarm.start();
+    const id = await swarm.submit({ ...CHAOS, name: 'map', taskItems: 2 });
+    const slow = await swarm.submit({
+      params: { msPerItem: 100 },
+      taskItems: 40,
+      items: { kind: 'count', count: 40 },
+      yieldsParts: false,
+    });
+    await until('the slow job to run', async () => ((await swarm.job(slow)).stages[0]?.runningTasks ?? 0) > 0);
+    await swarm.coordinator.restart();
+    expect((await swarm.ended(id)).status).toBe('completed');
+    const job = await swarm.ended(slow);
+    expect(job.status).toBe('completed');
+    expect(job.stages[0]?.retries).toBe(0);
+    expect((await swarm.texts(id, 'map')).join('\n').split('\n')).toEqual(Array.from({ length: 10 }, (_, i) => `${i}`));
+  });
+
+  test('stops what is canceled, and is free for the next', async () => {
+    await using swarm = await Swarm.start();
+    const id = await swarm.submit({
+      params: { msPerItem: 50 },
+      items: { kind: 'count', count: 5_000 },
+      yieldsParts: false,
+    });
+    await until('it to run', async () => ((await swarm.job(id)).stages[0]?.runningTasks ?? 0) > 0);
+    await swarm.coordinator.client().call('cancel', { job: id });
+    const next = await swarm.submit({ yieldsParts: false });
+    expect((await swarm.ended(next)).status).toBe('completed');
+  });
+
+  test('what a runner says comes through to the submitter', async () => {
+    await using swarm = await Swarm.start();
+    const id = await swarm.submit({ workload: 'chaos', params: { mode: 'flood', at: 2 }, yieldsParts: false });
+    await swarm.ended(id);
+    const lines = await until('log lines', async () => {
+      const logs = await Array.fromAsync(swarm.coordinator.client().logs(id));
+      return logs.length > 0 && logs;
+    });
+    expect(JSON.stringify(lines)).toMatch(/chaos: line 0/);
+    expect(lines.length).toBeLessThan(1_000);
+  });
+
+  test('a list whose chunk is gone fails with the reason, and harms nothing else', async () => {
+    await using swarm = await Swarm.start();
+    const root = await swarm.put(
+      new TextEncoder().encode(
+        JSON.stringify({
+          chunks: [{ count: 3, hash: `sha256:${'0'.repeat(64)}`, sizeBytes: 9, start: 0 }],
+          count: 3,
+          v: 1,
+        }),
+      ),
+    );
+    const id = await swarm.submit({ ...CHAOS, items: { kind: 'list', root, count: 3 }, maxAttempts: 1 });
+    const job = await swarm.ended(id);
+    const failures = await Array.fromAsync(swarm.coordinator.client().failures(id));
+    expect(JSON.stringify([job, failures])).toMatch(/not stored/);
+    expect((await swarm.ended(await swarm.submit({ yieldsParts: false }))).status).toBe('completed');
+  });
+});
+
+describe.runIf(existsSync('/proc/self/task'))('an agent that is killed', () => {
+  test('leaves no runner behind', async () => {
+    const coordinator = await TestCoordinator.start();
+    await using _ = coordinator;
+    const joined = await joinSwarm(coordinator.swarm, coordinator.admin, coordinator.url);
+    const agent = spawn(process.execPath, [PROCESS, joined.dir], { stdio: 'ignore' });
+    const gone = new Promise((resolve) => agent.on('exit', resolve));
+    const stage = { name: 'map', workload: 'noop', params: { msPerItem: 1_000 }, yieldsParts: false };
+    await coordinator.client().submit({
+      ...{ clientKey: 'key', name: 'long' },
+      stages: [{ ...stage, items: { kind: 'count', count: 1_000 } }],
+    });
+    const runners = await until('a runner', async () => {
+      const pids = await listDescendants(agent.pid ?? 0);
+      return pids.length > 0 && (await isRunner(pids)) && pids;
+    });
+    agent.kill('SIGKILL');
+    await gone;
+    await until('the runners to end', () => runners.every((pid) => !existsSync(`/proc/${pid}`)));
+  });
+});
+
+async function isRunner(pids: readonly number[]): Promise<boolean> {
+  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
+  return lines.some((line) => line.includes('runner-child'));
+}
+
+async function listDescendants(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const children = text.split(' ').filter(Boolean).map(Number);
+  return [...children, ...(await Promise.all(children.map(listDescendants))).flat()];
+}
