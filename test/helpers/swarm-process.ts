@@ -9,6 +9,12 @@ import { until } from './condition.ts';
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const alive = new Set<SwarmProcess>();
 
+export type ProcessOptions = {
+  readonly environment?: NodeJS.ProcessEnv;
+  /** Files cannot grow beyond this: what a full disk is to a test that cannot mount one. */
+  readonly maxFileKib?: number;
+};
+
 export class SwarmProcess implements AsyncDisposable {
   readonly args: readonly string[];
   readonly #child: ChildProcess;
@@ -17,10 +23,11 @@ export class SwarmProcess implements AsyncDisposable {
   #exit: { code: number | null; signal: NodeJS.Signals | null } | undefined;
 
   /** Starts `swarm …args` with its own SWARM_HOME. */
-  constructor(home: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
+  constructor(home: string, args: readonly string[], options: ProcessOptions = {}) {
     this.args = args;
-    const env = { ...process.env, NO_COLOR: '1', ...environment, SWARM_HOME: home };
-    this.#child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...process.env, NO_COLOR: '1', ...options.environment, SWARM_HOME: home };
+    const [file, argv] = toCommand([process.execPath, MAIN, ...args], options.maxFileKib);
+    this.#child = spawn(file, argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#stdout += text));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
     this.#child.on('close', (code, signal) => {
@@ -77,6 +84,13 @@ export class SwarmProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#exit) await this.kill();
   }
+}
+
+function toCommand(argv: readonly string[], maxFileKib: number | undefined): [string, string[]] {
+  const [file = '', ...args] = argv;
+  if (maxFileKib === undefined) return [file, args];
+  // bash counts blocks of 1 KiB. Node ignores SIGXFSZ, so that writing fails with EFBIG.
+  return ['bash', ['-c', `ulimit -f ${maxFileKib}; exec "$0" "$@"`, ...argv]];
 }
 
 /** Runs `swarm …args` to its end. */

@@ -1,0 +1,30 @@
+// Owns the log of the long-running commands, on stderr: lines for people in a terminal, JSON Lines (pino) elsewhere.
+
+import { pino } from 'pino';
+import { toPlain } from './output.ts';
+
+type Fields = { readonly [field: string]: unknown };
+export type Log = Record<'debug' | 'info' | 'warn' | 'error', (fields: Fields, message: string) => void>;
+
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+
+export function createLogger(level: string, isTerminal: boolean): Log {
+  if (!isTerminal) return pino({ level, base: null }, pino.destination({ dest: 2, sync: true }));
+  const least = LEVELS.findIndex((name) => name === level);
+  const write = (index: number) => (fields: Fields, message: string) => {
+    if (index >= least) process.stderr.write(`${toLine(index, fields, message)}\n`);
+  };
+  return { debug: write(0), info: write(1), warn: write(2), error: write(3) };
+}
+
+function toLine(index: number, fields: Fields, message: string): string {
+  const time = new Date().toLocaleTimeString('en-GB');
+  const details = Object.entries(fields).map(([name, value]) => `${name}=${toText(value)}`);
+  const mark = index >= 2 ? `${(LEVELS[index] ?? '').toUpperCase()} ` : '';
+  return `${time}  ${mark}${message}${details.length > 0 ? `  (${details.join(', ')})` : ''}`;
+}
+
+function toText(value: unknown): string {
+  if (value instanceof Error) return value.message;
+  return toPlain(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
+}
