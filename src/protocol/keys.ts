@@ -23,7 +23,6 @@ export type Signatures = {
 /** A fresh key: the signer, and its private half as PKCS#8 for a key file. */
 export type KeyPair = { readonly signer: Signer; readonly pkcs8: Uint8Array };
 
-const PUBLIC_KEY_BYTES = 32;
 export const SEED_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
 export const NONCE_BYTES = 32;
