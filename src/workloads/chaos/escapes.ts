@@ -2,8 +2,11 @@
 // object written as the part.
 
 import { spawnSync } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
+import { link, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { open as openInspector } from 'node:inspector';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
@@ -17,31 +20,69 @@ export const escapeTargetsSchema = z.strictObject({
   secretFile: z.string().optional(),
   /** A TCP port on loopback where something listens. */
   port: z.int().optional(),
+  /** A unix socket of the host where something listens. */
+  socket: z.string().optional(),
+  /** The agent's process id on the host. */
+  agentPid: z.int().min(2).optional(),
 });
 type Targets = z.infer<typeof escapeTargetsSchema>;
 
-export async function attemptEscapes(targets: Targets, { inDir, outFile }: RunFiles): Promise<void> {
-  const { writeDir = '/', secretFile = '/etc/passwd', port = 1 } = targets;
-  const attempts: Record<string, () => unknown> = {
+/** Tries all of them; the part then says for each name how it ended. */
+export async function attemptEscapes(targets: Targets, files: RunFiles): Promise<void> {
+  const outcome: Record<string, string> = {};
+  const attempts = { ...fileEscapes(targets, files), ...processEscapes(targets), ...networkEscapes(targets) };
+  for (const [name, attempt] of Object.entries(attempts)) outcome[name] = await judge(attempt);
+  await writeFile(files.outFile, JSON.stringify(outcome));
+}
+
+type Attempts = { readonly [name: string]: () => unknown };
+
+function fileEscapes({ writeDir = '/', secretFile = '/etc/passwd' }: Targets, files: RunFiles): Attempts {
+  const { inDir, outFile } = files;
+  return {
     'write-outside': () => writeFile(join(writeDir, 'written'), 'x'),
     'write-input': () => writeFile(join(inDir, 'written'), 'x'),
     'read-secret': () => readFile(secretFile),
+    'read-secret-by-link': async () => {
+      await symlink(secretFile, `${outFile}.link`);
+      await readFile(`${outFile}.link`);
+    },
+    'hard-link-secret': () => link(secretFile, `${outFile}.hard`),
     'list-root': async () => {
       if ((await readdir('/')).includes('etc') && (await readdir('/etc')).length > 5) return;
       throw new Error('the root is not the host’s');
     },
-    network: () => connectTo(port),
-    spawn: () => succeed(spawnSync(process.execPath, ['--version']).status),
     'sqlite-write': () => new DatabaseSync(join(writeDir, 'written.sqlite')).exec('create table t (a)'),
-    'sqlite-write-read-only': () => new DatabaseSync(join(inDir, 'written.sqlite')).exec('create table t (a)'),
-    'native-code': () => process.dlopen({ exports: {} }, secretFile),
+    'sqlite-write-input': () => new DatabaseSync(join(inDir, 'written.sqlite')).exec('create table t (a)'),
+    'load-native-code': () => process.dlopen({ exports: {} }, join(writeDir, 'code.node')),
+  };
+}
+
+function processEscapes({ agentPid = 2 }: Targets): Attempts {
+  return {
+    spawn: () => succeed(spawnSync(process.execPath, ['--version']).status),
     worker: () => new Worker('', { eval: true }),
-    'signal-agent': () => process.kill(process.ppid, 0),
+    'signal-agent': () => process.kill(agentPid, 0),
+    'read-agent-environment': () => readFile(`/proc/${agentPid}/environ`),
     environment: () => succeed(Object.keys(process.env).some((name) => /PATH|HOME|TOKEN/.test(name)) ? 0 : 1),
   };
-  const outcome: Record<string, string> = {};
-  for (const [name, attempt] of Object.entries(attempts)) outcome[name] = await judge(attempt);
-  await writeFile(outFile, JSON.stringify(outcome));
+}
+
+function networkEscapes({ port = 1, socket = '/none' }: Targets): Attempts {
+  return {
+    'tcp-connect': () => connected(connect(port, '127.0.0.1')),
+    'unix-connect': () => connected(connect(socket)),
+    'name-lookup': () => lookup('localhost'),
+    'udp-send': () =>
+      new Promise<void>((resolve, reject) => {
+        const udp = createSocket('udp4');
+        udp.on('error', reject);
+        udp.connect(port, '127.0.0.1', () =>
+          udp.send('x', (error) => (error ? reject(error) : resolve(void udp.close()))),
+        );
+      }),
+    'open-inspector': () => openInspector(0, '127.0.0.1'),
+  };
 }
 
 async function judge(attempt: () => unknown): Promise<string> {
@@ -57,9 +98,9 @@ function succeed(status: number | null): void {
   if (status !== 0) throw new Error(`status ${status}`);
 }
 
-function connectTo(port: number): Promise<void> {
+function connected(socket: Socket): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1', () => resolve(void socket.destroy()));
+    socket.on('connect', () => resolve(void socket.destroy()));
     socket.on('error', reject);
   });
 }

@@ -3,7 +3,8 @@
 
 import { randomUUID } from 'node:crypto';
 import { writeSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { symlink, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { ItemFailure, OutOfMemory, type OpenRun, type RunFiles, type RunHooks, type RunInit } from '../workload.ts';
 import { attemptEscapes, escapeTargetsSchema } from './escapes.ts';
@@ -19,11 +20,15 @@ const paramsSchema = z.strictObject({
       'spin',
       'deaf',
       'garbage',
+      'say',
+      'oversized-line',
       'flood',
       'early-return',
       'fail-item',
       'out-of-memory',
       'allocate',
+      'allocate-native',
+      'slow',
       'print',
       'link-out',
       'escape',
@@ -33,12 +38,19 @@ const paramsSchema = z.strictObject({
     .default('none'),
   /** The item index at which it happens. */
   at: z.int().min(0).default(0),
+  /** What `say` puts on the contract's channel. */
+  line: z.string().max(10_000).default(''),
   targets: escapeTargetsSchema.optional(),
 });
 type ChaosParams = z.infer<typeof paramsSchema>;
 
 /** Which process it is: inside a sandbox every process has the same pid. */
 const instance = randomUUID();
+
+/** Far longer than an item should take, far shorter than a test. */
+const SLOW_ITEM_MS = 300;
+const CHUNK_BYTES = 16 * 1_024 * 1_024;
+const LINE_BYTES = 1_024 * 1_024;
 
 /** Where a builtin runner speaks the contract. */
 const PROTOCOL_FD = 3;
@@ -55,6 +67,7 @@ export async function openRun(init: RunInit): Promise<OpenRun> {
       for await (const item of items) {
         if (index === params.at && params.mode === 'early-return') return {};
         if (index === params.at) await misbehave(params, index, files, hooks);
+        if (params.mode === 'slow') await sleep(SLOW_ITEM_MS);
         texts.push(JSON.stringify(item));
         await hooks.progress(++index);
       }
@@ -85,6 +98,11 @@ async function misbehave(params: ChaosParams, index: number, files: RunFiles, ho
     case 'garbage':
       writeSync(PROTOCOL_FD, 'Segmentation fault (core dumped)\n');
       return;
+    case 'say':
+      writeSync(PROTOCOL_FD, `${params.line}\n`);
+      return;
+    case 'oversized-line':
+      return writeForever('x'.repeat(LINE_BYTES));
     case 'flood':
       return flood(hooks);
     case 'fail-item':
@@ -93,6 +111,8 @@ async function misbehave(params: ChaosParams, index: number, files: RunFiles, ho
       throw new OutOfMemory('chaos: out of device memory');
     case 'allocate':
       return allocate();
+    case 'allocate-native':
+      return allocateNative(hooks, index);
     case 'print':
       console.log('chaos: a stray line on stdout');
       return;
@@ -115,8 +135,22 @@ function allocate(): void {
   for (;;) kept.push(Array.from({ length: 10_000 }, (_, i) => ({ i })));
 }
 
+/** Grows outside the JavaScript heap, as a library in native code would, and says all the while that it is alive. */
+async function allocateNative(hooks: RunHooks, index: number): Promise<void> {
+  const kept: Buffer[] = [];
+  for (;;) {
+    kept.push(Buffer.alloc(CHUNK_BYTES, 1));
+    await hooks.progress(index);
+    await sleep(5);
+  }
+}
+
+/** One line without an end. */
+function writeForever(text: string): void {
+  for (;;) writeSync(PROTOCOL_FD, text);
+}
+
 /** Leaves a link where the part should be, so that a careless reader would take a file of the agent for the part. */
 async function linkOut({ targets }: ChaosParams, { outFile }: RunFiles): Promise<void> {
-  const { symlink } = await import('node:fs/promises');
   await symlink(targets?.secretFile ?? '/etc/passwd', outFile);
 }
