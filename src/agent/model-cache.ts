@@ -3,6 +3,8 @@
 
 import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { hashFile } from '../objects/objects-hash.ts';
+import { hexOf } from '../objects/objects.ts';
 import { toCanceled } from '../objects/objects-stream.ts';
 import { downloadArtifact } from '../objects/transfer-download.ts';
 import type { ModelSpec } from '../protocol/job-spec.ts';
@@ -18,14 +20,22 @@ export class ModelUnfit extends Error {
   override readonly name = 'ModelUnfit';
 }
 
-type Preparation = { readonly dir: Promise<string>; readonly abort: AbortController; waiters: number };
+/** A model is not removed while somebody holds it. */
+export type HeldModel = Disposable & { readonly dir: string };
+
+type Preparation = {
+  readonly dir: Promise<string>;
+  readonly abort: AbortController;
+  isReady: boolean;
+  holders: number;
+};
 
 export class ModelCache {
   readonly #dir: string;
   readonly #limitBytes: number;
   readonly #access: HttpAccess;
   readonly #logger: Logger;
-  /** By hash and precision; those that are ready stay. */
+  /** By hash and precision; those that are ready stay until room is needed. */
   readonly #models = new Map<string, Preparation>();
 
   constructor(dir: string, limitBytes: number, access: HttpAccess, logger: Logger) {
@@ -36,34 +46,46 @@ export class ModelCache {
   }
 
   /** The folder of a verified model. Throws ModelUnfit, the transfer's SwarmErrors, or 'canceled' on the signal. */
-  async prepare(model: ModelSpec, params: { readonly [name: string]: unknown }, signal: AbortSignal): Promise<string> {
+  async prepare(
+    model: ModelSpec,
+    params: { readonly [name: string]: unknown },
+    signal: AbortSignal,
+  ): Promise<HeldModel> {
     signal.throwIfAborted();
     const precision = params['precision'] === 'int8' ? 'int8' : 'float32';
     const key = `${model.sha256} ${precision}`;
-    const known = this.#models.get(key) ?? this.#begin(key, model, precision);
-    known.waiters++;
+    const known = this.#models.get(key);
+    const preparation = known && !known.abort.signal.aborted ? known : this.#begin(key, model, precision);
+    preparation.holders++;
     const gaveUp = Promise.withResolvers<never>();
     const giveUp = () => gaveUp.reject(toCanceled(signal.reason));
     signal.addEventListener('abort', giveUp, { once: true });
     try {
-      return await Promise.race([known.dir, gaveUp.promise]);
+      const dir = await Promise.race([preparation.dir, gaveUp.promise]);
+      return { dir, [Symbol.dispose]: () => release(preparation) };
+    } catch (error) {
+      release(preparation);
+      throw error;
     } finally {
       signal.removeEventListener('abort', giveUp);
-      // A download that nobody waits for any more is given up; it goes on where it stopped when it is wanted again.
-      if (--known.waiters === 0) known.abort.abort();
     }
   }
 
+  /** Begins once one that was given up has really ended: both would write to the same files. */
   #begin(key: string, model: ModelSpec, precision: 'float32' | 'int8'): Preparation {
     const abort = new AbortController();
-    const { signal } = abort;
-    const dir =
-      model.files.length === 0 ? this.#prepareBuiltIn(model, precision, signal) : this.#prepareFiles(model, signal);
-    const preparation = { dir, abort, waiters: 0 };
+    const ended = this.#models.get(key)?.dir.catch(() => undefined) ?? Promise.resolve();
+    const dir = ended.then(() =>
+      model.files.length === 0
+        ? this.#prepareBuiltIn(model, precision, abort.signal)
+        : this.#prepareFiles(model, abort.signal),
+    );
+    const preparation: Preparation = { dir, abort, isReady: false, holders: 0 };
     this.#models.set(key, preparation);
-    dir.catch(() => {
-      if (this.#models.get(key) === preparation) this.#models.delete(key);
-    });
+    dir.then(
+      () => (preparation.isReady = true),
+      () => this.#models.get(key) === preparation && this.#models.delete(key),
+    );
     return preparation;
   }
 
@@ -78,71 +100,80 @@ export class ModelCache {
   }
 
   async #prepareFiles(model: ModelSpec, signal: AbortSignal): Promise<string> {
+    const named = toModelId(
+      model.files.map(({ path, id, sizeBytes }) => ({ name: path, sha256: hexOf(id), sizeBytes })),
+    );
+    if (named !== model.sha256)
+      throw new ModelUnfit(`the files of model ${model.name} have the hash ${named}, the job names ${model.sha256}`);
     const dir = join(this.#dir, model.sha256);
-    if (await this.#isWhole(model, dir)) {
+    if (await isWhole(model, dir)) {
       await utimes(dir, new Date(), new Date());
       return dir;
     }
     await rm(dir, { recursive: true, force: true });
     await this.#makeRoom(model);
-    const partial = `${dir}.partial`;
     this.#logger.info({ model: model.name, sha256: model.sha256 }, 'a model is being downloaded');
-    for (const file of model.files) {
-      const toFile = join(partial, file.path);
-      await mkdir(dirname(toFile), { recursive: true, mode: 0o700 });
-      if ((await sizeOf(toFile)) === file.sizeBytes) continue; // verified below
-      await this.#access.persist(`the download of model ${model.name}`, signal, () =>
-        downloadArtifact({ ...this.#access.transfer, id: file.id, toFile, maxBytes: file.sizeBytes, signal }),
-      );
-    }
-    if (!(await this.#isWhole(model, partial))) {
-      await rm(partial, { recursive: true, force: true });
-      throw new ModelUnfit(`the files of model ${model.name} do not have the hash ${model.sha256} that the job names`);
-    }
+    const partial = `${dir}.partial`;
+    for (const file of model.files) await this.#download(model, file, join(partial, file.path), signal);
     await rename(partial, dir);
     return dir;
   }
 
-  async #isWhole(model: ModelSpec, dir: string): Promise<boolean> {
-    const found = await hashModelFiles(
-      dir,
-      model.files.map((file) => file.path),
-    ).catch(() => undefined);
-    return found !== undefined && toModelId(found) === model.sha256;
+  /** Files that an earlier download left are kept when they are whole. */
+  async #download(model: ModelSpec, file: ModelSpec['files'][number], toFile: string, signal: AbortSignal) {
+    await mkdir(dirname(toFile), { recursive: true, mode: 0o700 });
+    const kept = await hashFile(toFile).catch(() => undefined);
+    if (kept?.id === file.id) return;
+    await this.#access.persist(`the download of model ${model.name}`, signal, () =>
+      downloadArtifact({ ...this.#access.transfer, id: file.id, toFile, maxBytes: file.sizeBytes, signal }),
+    );
   }
 
-  /** Removes the models used longest ago until the new one fits; those in use by this process stay. */
+  /** Removes the models used longest ago until the new one fits; those that are held stay. */
   async #makeRoom(model: ModelSpec): Promise<void> {
     const needBytes = model.files.reduce((sum, file) => sum + file.sizeBytes, 0);
-    const held = new Set([...this.#models.keys()].map((key) => key.split(' ')[0]));
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
-    const folders: { path: string; usedAt: number; sizeBytes: number; mayGo: boolean }[] = [];
+    const folders: { path: string; sha256: string; usedAt: number; sizeBytes: number }[] = [];
     for (const entry of await readdir(this.#dir, { withFileTypes: true })) {
       const sha256 = entry.name.replace(/\.partial$/, '');
       if (!entry.isDirectory() || !FOLDER_NAME.test(sha256) || sha256 === model.sha256) continue;
       const path = join(this.#dir, entry.name);
       const { mtimeMs } = await stat(path);
-      folders.push({ path, usedAt: mtimeMs, sizeBytes: await sizeOfFolder(path), mayGo: !held.has(sha256) });
+      folders.push({ path, sha256, usedAt: mtimeMs, sizeBytes: await sizeOfFolder(path) });
     }
     let usedBytes = folders.reduce((sum, folder) => sum + folder.sizeBytes, 0);
     for (const folder of folders.toSorted((a, b) => a.usedAt - b.usedAt)) {
       if (usedBytes + needBytes <= this.#limitBytes) return;
-      if (!folder.mayGo) continue;
+      if (!this.#forget(folder.sha256)) continue;
       this.#logger.info({ path: folder.path }, 'a model that was not used for long is removed');
       await rm(folder.path, { recursive: true, force: true });
       usedBytes -= folder.sizeBytes;
     }
   }
+
+  /** False when somebody holds it. */
+  #forget(sha256: string): boolean {
+    const own = [...this.#models].filter(([key]) => key.startsWith(sha256));
+    if (own.some(([, { holders }]) => holders > 0)) return false;
+    for (const [key] of own) this.#models.delete(key);
+    return true;
+  }
 }
 
-async function sizeOf(path: string): Promise<number | undefined> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isFile() ? found.size : undefined;
+/** A download that nobody waits for any more is given up; it goes on where it stopped when it is wanted again. */
+function release(preparation: Preparation): void {
+  if (--preparation.holders === 0 && !preparation.isReady) preparation.abort.abort();
+}
+
+async function isWhole(model: ModelSpec, dir: string): Promise<boolean> {
+  const names = model.files.map((file) => file.path);
+  const found = await hashModelFiles(dir, names).catch(() => undefined);
+  return found !== undefined && toModelId(found) === model.sha256;
 }
 
 async function sizeOfFolder(dir: string): Promise<number> {
   let sizeBytes = 0;
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true }))
-    if (entry.isFile()) sizeBytes += (await sizeOf(join(entry.parentPath, entry.name))) ?? 0;
+    if (entry.isFile()) sizeBytes += (await stat(join(entry.parentPath, entry.name))).size;
   return sizeBytes;
 }

@@ -71,15 +71,14 @@ async function runTask(order: TaskOrder, tools: TaskTools): Promise<RunOutcome> 
   const { stage, range, signal, onProgress } = order;
   const { job, spec } = stage;
   const model = spec.model && { name: spec.model.name, sha256: spec.model.sha256 };
-  const modelDir = spec.model && (await tools.models.prepare(spec.model, spec.params, signal));
-  const placed = await tools.inputs.prepare(order.task, stage, range, signal);
-  await using _ = placed;
+  using held = spec.model && (await tools.models.prepare(spec.model, spec.params, signal));
+  await using placed = await tools.inputs.prepare(order.task, stage, range, signal);
   const init: RunInit = {
     step: spec.items.kind === 'parts' ? 'merge' : 'map',
     params: spec.params,
     device: { id: tools.device.id, kind: tools.device.kind },
     threads: tools.threads,
-    ...(model && modelDir !== undefined && { model: { ...model, dir: modelDir } }),
+    ...(model && held && { model: { ...model, dir: held.dir } }),
   };
   return await tools.pool.run({
     signer: job.signer,

@@ -6,100 +6,16 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import type { ArtifactId, JobId } from '../../src/lib/ids.ts';
-import { ItemListWriter } from '../../src/objects/item-list-writer.ts';
-import { hashBytes } from '../../src/objects/objects-hash.ts';
-import { uploadArtifact } from '../../src/objects/transfer.ts';
-import type { JobSpecInput } from '../../src/protocol/job-spec.ts';
-import type { JobDetail } from '../../src/protocol/views.ts';
 import { until } from '../helpers/condition.ts';
-import { joinSwarm, TestAgent } from '../helpers/test-agent.ts';
+import { joinSwarm } from '../helpers/test-agent.ts';
 import { TestCoordinator } from '../helpers/test-coordinator.ts';
+import { CHAOS, TestSwarm } from '../helpers/test-swarm.ts';
 
-const WITH_CHAOS = { ...process.env, SWARM_TEST_WORKLOADS: '1' };
 const PROCESS = fileURLToPath(new URL('./agent-process.ts', import.meta.url));
-
-/** A coordinator with one agent. */
-class Swarm implements AsyncDisposable {
-  readonly coordinator: TestCoordinator;
-  readonly agent: TestAgent;
-  #jobs = 0;
-
-  constructor(coordinator: TestCoordinator, agent: TestAgent) {
-    this.coordinator = coordinator;
-    this.agent = agent;
-  }
-
-  static async start(overrides: ConstructorParameters<typeof TestAgent>[1] = {}, host = '127.0.0.1'): Promise<Swarm> {
-    const coordinator = await TestCoordinator.start({ host, allowPublic: true });
-    const { swarm, admin, url, tlsPin } = coordinator;
-    const joined = await joinSwarm(swarm, admin, url, (trust) => trust, tlsPin);
-    return new Swarm(coordinator, await TestAgent.start(joined, { environment: WITH_CHAOS, ...overrides }));
-  }
-
-  async submit(...stages: Partial<JobSpecInput['stages'][number]>[]): Promise<JobId> {
-    const full = stages.map((stage, i) => ({
-      ...{ name: `stage-${i}`, workload: 'noop', items: { kind: 'count' as const, count: 10 } },
-      ...stage,
-    }));
-    const { id } = await this.coordinator
-      .client()
-      .submit({ clientKey: `key-${++this.#jobs}`, name: 'test', stages: full });
-    return id;
-  }
-
-  async put(bytes: Uint8Array): Promise<ArtifactId> {
-    const { session } = this.coordinator.client();
-    const id = hashBytes(bytes);
-    const { url } = session.options;
-    await uploadArtifact({ fetch: (to, init) => session.fetch(to, init), baseUrl: url, id, source: bytes });
-    return id;
-  }
-
-  async putList(items: readonly unknown[]): Promise<{ kind: 'list'; root: ArtifactId; count: number }> {
-    const writer = new ItemListWriter(async (bytes) => void (await this.put(bytes)));
-    for (const item of items) await writer.add(item as string);
-    const { root, count } = await writer.finish();
-    return { kind: 'list', root, count };
-  }
-
-  job(id: JobId): Promise<JobDetail> {
-    return this.coordinator.client().call('job', { job: id });
-  }
-
-  async ended(id: JobId): Promise<JobDetail> {
-    return until(
-      `job ${id} to end`,
-      async () => {
-        const job = await this.job(id).catch(() => undefined);
-        return job?.endedAt !== undefined && job;
-      },
-      50_000,
-    );
-  }
-
-  /** The parts of a stage as text. */
-  async texts(id: JobId, stage: string): Promise<string[]> {
-    const client = this.coordinator.client();
-    const texts: string[] = [];
-    for await (const { part } of client.parts(id, stage)) {
-      const response = await client.session.fetch(`/v1/artifacts/${part?.id}`);
-      texts.push(await response.text());
-    }
-    return texts;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.agent[Symbol.asyncDispose]();
-    await this.coordinator[Symbol.asyncDispose]();
-  }
-}
-
-const CHAOS = { workload: 'chaos', params: { mode: 'none' } };
 
 describe('an agent in a swarm', () => {
   test('runs a list of items, and a merge over the parts, over pinned TLS', async () => {
-    await using swarm = await Swarm.start({}, '0.0.0.0');
+    await using swarm = await TestSwarm.start({}, '0.0.0.0');
     const items = Array.from({ length: 50 }, (_, i) => ({ text: `item ${i}`, note: 'grün\u2028' }));
     const list = await swarm.putList(items);
     const map = { ...CHAOS, name: 'map', items: list, taskItems: 7 };
@@ -119,7 +35,7 @@ describe('an agent in a swarm', () => {
   });
 
   test('names the item that fails, and does the rest', async () => {
-    await using swarm = await Swarm.start();
+    await using swarm = await TestSwarm.start();
     const id = await swarm.submit({
       workload: 'chaos',
       params: { mode: 'fail-item', at: 4 },
@@ -133,7 +49,7 @@ describe('an agent in a swarm', () => {
   });
 
   test('goes on while the coordinator is away: parts wait and are stored when it is back', async () => {
-    await using swarm = await Swarm.start();
+    await using swarm = await TestSwarm.start();
     const id = await swarm.submit({ ...CHAOS, name: 'map', taskItems: 2 });
     const slow = await swarm.submit({
       params: { msPerItem: 100 },
@@ -151,7 +67,7 @@ describe('an agent in a swarm', () => {
   });
 
   test('stops what is canceled, and is free for the next', async () => {
-    await using swarm = await Swarm.start();
+    await using swarm = await TestSwarm.start();
     const id = await swarm.submit({
       params: { msPerItem: 50 },
       items: { kind: 'count', count: 5_000 },
@@ -164,7 +80,7 @@ describe('an agent in a swarm', () => {
   });
 
   test('what a runner says comes through to the submitter', async () => {
-    await using swarm = await Swarm.start();
+    await using swarm = await TestSwarm.start();
     const id = await swarm.submit({ workload: 'chaos', params: { mode: 'flood', at: 2 }, yieldsParts: false });
     await swarm.ended(id);
     const lines = await until('log lines', async () => {
@@ -176,7 +92,7 @@ describe('an agent in a swarm', () => {
   });
 
   test('a list whose chunk is gone fails with the reason, and harms nothing else', async () => {
-    await using swarm = await Swarm.start();
+    await using swarm = await TestSwarm.start();
     const root = await swarm.put(
       new TextEncoder().encode(
         JSON.stringify({

@@ -1,6 +1,6 @@
 // Owns the sandbox of builtin runners: which level works on this machine, found by really starting one, and the command
-// line that a level needs. Node's permission model is a seat belt (native code and node:sqlite go around it); bubblewrap
-// is the wall. Does not start runners.
+// line that a level needs. Node's permission model is a seat belt (native code and signals go around it); bubblewrap is
+// the wall. Does not start runners.
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -96,11 +96,15 @@ function toBwrapArgs({ readOnly, readWrite, devices }: Mounts, hardening: readon
   ];
 }
 
-/** Node's own permissions for the same mounts. Addons are allowed: ONNX Runtime is one. */
+/**
+ * Node's own permissions for the same mounts. Addons are allowed: ONNX Runtime is one. SQLite is taken away: it opens
+ * files past the permissions.
+ */
 export function toPermissionArgs({ readOnly, readWrite }: Mounts): string[] {
   return [
     '--permission',
     '--allow-addons',
+    '--no-experimental-sqlite',
     '--disable-warning=PERM0001',
     ...[...readOnly, ...readWrite].map((path) => `--allow-fs-read=${path}`),
     ...readWrite.map((path) => `--allow-fs-write=${path}`),
