@@ -8,7 +8,6 @@ import { link, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { open as openInspector } from 'node:inspector';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import type { RunFiles } from '../workload.ts';
@@ -52,8 +51,8 @@ function fileEscapes({ writeDir = '/', secretFile = '/etc/passwd' }: Targets, fi
       if ((await readdir('/')).includes('etc') && (await readdir('/etc')).length > 5) return;
       throw new Error('the root is not the host’s');
     },
-    'sqlite-write': () => new DatabaseSync(join(writeDir, 'written.sqlite')).exec('create table t (a)'),
-    'sqlite-write-input': () => new DatabaseSync(join(inDir, 'written.sqlite')).exec('create table t (a)'),
+    'sqlite-write': () => createDatabase(join(writeDir, 'written.sqlite')),
+    'sqlite-write-input': () => createDatabase(join(inDir, 'written.sqlite')),
     'load-native-code': () => process.dlopen({ exports: {} }, join(writeDir, 'code.node')),
   };
 }
@@ -92,6 +91,12 @@ async function judge(attempt: () => unknown): Promise<string> {
   } catch (error) {
     return `blocked: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+/** SQLite opens files by itself, past Node's permissions. */
+async function createDatabase(path: string): Promise<void> {
+  const { DatabaseSync } = await import('node:sqlite');
+  new DatabaseSync(path).exec('create table t (a)');
 }
 
 function succeed(status: number | null): void {
