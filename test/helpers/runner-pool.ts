@@ -3,6 +3,7 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { createRunnerPool, type RunnerPool, type RunnerPoolOptions } from '../../src/agent/runners/pool.ts';
 import type { RunOutcome, RunTask } from '../../src/agent/runners/run-task.ts';
 import { probeSandbox } from '../../src/agent/runners/sandbox.ts';
@@ -11,6 +12,8 @@ import { APP_DIR } from './test-agent.ts';
 
 /** The wishes that this machine can fulfil; a test of another is skipped. */
 export const BUBBLEWRAP_WORKS = (await probeSandbox('auto', process.env)).level === 'bubblewrap+permission';
+
+export const sandboxWishSchema = z.enum(['auto', 'bubblewrap', 'permission']);
 
 export type TestPool = AsyncDisposable & { readonly pool: RunnerPool; readonly dir: string };
 
