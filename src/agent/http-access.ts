@@ -7,6 +7,7 @@ import { pinnedFetch } from '../identity/pinned-fetch.ts';
 import type { PinnedAgent } from '../identity/pinned-agent.ts';
 import { defined } from '../lib/assert.ts';
 import { ERROR_CODES, SwarmError, type ErrorCode } from '../protocol/errors.ts';
+import { ARTIFACTS_PATH } from '../protocol/http.ts';
 import type { TransferOptions } from '../objects/transfer-http.ts';
 import type { Logger } from './config.ts';
 import type { Endpoint } from './endpoints.ts';
@@ -18,6 +19,9 @@ const LAST_BACKOFF_MS = 15_000;
 const PATIENT: ReadonlySet<ErrorCode> = new Set(['unavailable', 'timeout', 'too-many-requests']);
 /** May pass too (a session that ran out, a disk that is being cleared), but is told after so many tries. */
 const MAX_OTHER_TRIES = 5;
+
+/** A question that is not answered within so long is asked again. Transfers have limits of their own. */
+const ANSWER_MS = 60_000;
 
 /** How a transfer reaches the coordinator now. Short of patience: whoever waits tries again, perhaps elsewhere. */
 export type TransferAccess = Pick<TransferOptions, 'fetch' | 'baseUrl' | 'maxFailures'>;
@@ -68,7 +72,7 @@ export class HttpAccess {
     for (let failures = 0; ; failures++) {
       signal.throwIfAborted();
       try {
-        return await attempt();
+        return await untilAborted(attempt(), signal);
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof SwarmError) || !mayPass(error, () => ++others)) throw error;
@@ -89,12 +93,41 @@ export class HttpAccess {
 
   #createSession({ url, tlsPin }: Endpoint): Session {
     const { signer, swarm, membership } = this.#identity;
-    const pinned = tlsPin !== undefined && this.#pinnedAgent && { tlsPin, fetch: pinnedFetch(this.#pinnedAgent) };
-    return new Session({ url, signer, swarm, ...(membership && { membership }), ...pinned });
+    const pinned = tlsPin !== undefined && this.#pinnedAgent && pinnedFetch(this.#pinnedAgent);
+    return new Session({
+      ...{ url, signer, swarm, fetch: withTimeLimit(pinned || fetch) },
+      ...(membership && { membership }),
+      ...(tlsPin !== undefined && { tlsPin }),
+    });
   }
 }
 
 function mayPass({ code }: SwarmError, countOther: () => number): boolean {
   if (PATIENT.has(code)) return true;
   return (ERROR_CODES[code].retryable || code === 'unauthenticated') && countOther() < MAX_OTHER_TRIES;
+}
+
+/** Work that does not hear the signal is left to itself. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+function withTimeLimit(inner: Fetch): Fetch {
+  return async (url, init) => {
+    if (new URL(url).pathname.startsWith(ARTIFACTS_PATH)) return inner(url, init);
+    const limit = AbortSignal.timeout(ANSWER_MS);
+    const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
+    try {
+      return await inner(url, { ...init, signal });
+    } catch (error) {
+      if (!limit.aborted) throw error;
+      throw new SwarmError('timeout', `the coordinator did not answer within ${ANSWER_MS} ms`, { cause: error });
+    }
+  };
 }

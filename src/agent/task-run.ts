@@ -52,7 +52,15 @@ type Done = Extract<RunOutcome, { kind: 'done' }>;
 
 /** Never rejects. */
 export async function carryOutTask(order: TaskOrder, tools: TaskTools): Promise<Outcome> {
-  const { signal, stage, task } = order;
+  const { task, stage } = order;
+  const outcome = await tryTask(order, tools);
+  if (outcome.kind !== 'failed') return outcome;
+  const { scope, reason } = outcome;
+  tools.logger.warn({ task, job: stage.job.id, stage: stage.spec.name, scope, reason }, 'a task failed');
+  return outcome;
+}
+
+async function tryTask(order: TaskOrder, tools: TaskTools): Promise<Outcome> {
   try {
     const ran = await runTask(order, tools);
     if (ran.kind !== 'done') return toFailure(ran);
@@ -60,9 +68,8 @@ export async function carryOutTask(order: TaskOrder, tools: TaskTools): Promise<
     const part = ran.outFile === undefined ? undefined : await storePart(order, tools, ran.outFile);
     return toDone(ran, part);
   } catch (error) {
-    if (signal.aborted) return { kind: 'stopped' };
+    if (order.signal.aborted) return { kind: 'stopped' };
     const reason = (error instanceof Error ? error.message : String(error)).slice(0, MAX_REASON_CHARS);
-    tools.logger.warn({ task, job: stage.job.id, stage: stage.spec.name, reason }, 'a task failed');
     return { kind: 'failed', scope: error instanceof ModelUnfit ? 'peer' : 'task', reason };
   }
 }

@@ -1,6 +1,8 @@
 // A real agent against a coordinator that is only a WebSocket: what it says, in which order, and what it does when the
 // other side breaks off, goes silent, says no or talks nonsense.
 
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { startAgent } from '../../src/agent/agent.ts';
 import type { Epoch } from '../../src/lib/ids.ts';
@@ -79,6 +81,27 @@ describe('an agent that connects', () => {
       expect(await link.outcome(`1.${mode.length}`)).toMatchObject({ kind: 'failed', ...expected });
       link.received.length = 0;
     }
+  });
+});
+
+describe('a part that cannot be stored, because nobody answers', () => {
+  test('waits while the device goes on, and is given up when it is canceled', async () => {
+    await using both = await startBoth({ environment: { ...process.env, SWARM_TEST_WORKLOADS: '1' } });
+    const link = await both.coordinator.link();
+    link.welcome();
+    const storing = await both.coordinator.job({ workload: 'chaos' });
+    const next = await both.coordinator.job({ params: { msPerItem: 1 }, yieldsParts: false });
+    link.send(storing.message, next.message, {
+      type: 'assign',
+      tasks: [storing.task('1.1', 0, 3), storing.task('1.2', 3, 6), next.task('1.3', 0, 3)],
+    });
+    expect(await link.outcome('1.3')).toMatchObject({ kind: 'done' });
+    expect(link.received.filter(({ type }) => type === 'report')).toHaveLength(1);
+    link.send({ type: 'cancel', epochs: ['1.1' as Epoch] });
+    expect(await link.outcome('1.1')).toEqual({ kind: 'stopped' });
+    await both.agent.stop();
+    expect(await link.outcome('1.2')).toEqual({ kind: 'stopped' });
+    expect(await readdir(join(both.agent.dir, 'scratch', 'runners', 'parts'))).toEqual([]);
   });
 });
 
