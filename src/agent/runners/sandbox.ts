@@ -54,7 +54,7 @@ export async function probeSandbox(wish: SandboxWish, environment: NodeJS.Proces
       `bubblewrap cannot be used: ${because}; install it (package bubblewrap), or set the sandbox to auto`,
     );
   const setpriv = process.platform === 'linux' ? findProgram('setpriv', environment) : undefined;
-  const works = false &&
+  const works =
     setpriv !== undefined && (await starts({ file: setpriv, args: [...PDEATHSIG, process.execPath, '-v'] }));
   return works ? { level: 'permission', setpriv, because } : { level: 'permission', because };
 }
