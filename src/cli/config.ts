@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { readGlobals } from './globals.ts';
+import { formatByteSize } from '../lib/byte-sizes.ts';
 import { print, toTable } from './output.ts';
 import { readSettings, SETTINGS, type Sourced } from './settings.ts';
 
@@ -20,7 +21,12 @@ export function registerConfig(program: Command): void {
       const { home, output } = readGlobals(command);
       const settings = (await readSettings(home.dir)).map(toShown);
       print(output, { home: home.dir, settings }, () => {
-        const rows = settings.map(({ setting, value, origin, about }) => [setting, toText(value), origin, about]);
+        const rows = settings.map(({ setting, value, origin, about }) => [
+          setting,
+          toText(setting, value),
+          origin,
+          about,
+        ]);
         return `home ${home.dir}\n\n${toTable(['SETTING', 'VALUE', 'FROM', 'WHAT'], rows)}`;
       });
     });
@@ -31,7 +37,11 @@ function toShown({ name, value, origin }: Sourced): { setting: string; value: un
   return { setting: path, value: value !== undefined && SECRET.has(name) ? '(secret)' : value, origin, about };
 }
 
-function toText(value: unknown): string {
+/** Settings of sizes, in bytes. */
+const SIZES = /\.(quota|memory|cache)$/;
+
+function toText(setting: string, value: unknown): string {
   if (value === undefined) return '';
+  if (typeof value === 'number' && SIZES.test(setting)) return formatByteSize(value);
   return typeof value === 'string' ? value : JSON.stringify(value);
 }

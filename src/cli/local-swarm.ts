@@ -34,6 +34,8 @@ export type LocalAgent = {
 
 export type LocalSwarm = AsyncDisposable & {
   readonly connection: Connection;
+  /** The agents' processes. */
+  readonly pids: readonly number[];
   /** Resolves when the coordinator or an agent has ended that should not have. */
   readonly broken: Promise<SwarmError>;
 };
@@ -57,16 +59,17 @@ export async function startLocalSwarm(dir: string, agents: readonly LocalAgent[]
   );
   cleanup.use(coordinator);
   const connection = cleanup.use(await openFirst(coordinator.urls, toAdminTrust(coordinator, admin), admin));
-  await Promise.all(
+  const pids = await Promise.all(
     agents.map(async (agent) => {
       const process = await startAgentProcess(dir, coordinator, admin, agent);
       cleanup.defer(() => endProcess(process));
       void awaitEnd(process, agent, join(dir, agent.name, 'log')).then(broken.resolve);
+      return process.pid ?? 0;
     }),
   );
   await Promise.race([awaitConnected(connection, agents.length), broken.promise.then(throwIt)]);
   const kept = cleanup.move();
-  return { connection, broken: broken.promise, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { connection, pids, broken: broken.promise, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 function toAdminTrust({ swarm, urls }: Coordinator, { keyId: adminKey }: Signer): TrustFile {

@@ -18,12 +18,13 @@ export function parseDuration(text: string): Result<number> {
   return ok(Number(match[1]) * unitMs);
 }
 
-/** Prints a duration in ms with its two largest units, for example `1h 05m` or `3.2s`. */
+/** Prints a duration in ms with its two largest units, for example `7d 00h`, `1h 05m` or `3.2s`. */
 export function formatDuration(durationMs: number): string {
   if (durationMs < 1_000) return `${Math.round(durationMs)}ms`;
   if (durationMs < 59_950) return `${(durationMs / 1_000).toFixed(1)}s`;
   const totalS = Math.round(durationMs / 1_000);
   const [h, m, s] = [Math.floor(totalS / 3_600), Math.floor(totalS / 60) % 60, totalS % 60];
+  if (h >= 48) return `${Math.floor(h / 24)}d ${pad(h % 24)}h`;
   return h > 0 ? `${h}h ${pad(m)}m` : `${m}m ${pad(s)}s`;
 }
 

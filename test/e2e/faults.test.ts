@@ -54,13 +54,23 @@ describe('full disks', () => {
   });
 
   test('at the coordinator: it stops with a clear message; with room again the job goes on and ends', async () => {
-    await using mesh = await startMesh({ slowdown: '6', coordinator: { maxFileKib: 600 } });
-    const out = join(dir, 'coordinator-full.parquet');
+    await using mesh = await startMesh({ coordinator: { maxFileKib: 256 } });
+    const run = mesh.start('run', 'noop', '--items', '4000', '--ms-per-item', '2', '--task-items', '1');
+    expect(await mesh.coordinator.ended()).toBe(1);
+    expect(mesh.coordinator.stderr).toMatch(/the disk (is full|failed)/);
+    await mesh.restartCoordinator();
+    expect([await run.ended(), run.stderr]).toEqual([0, expect.any(String)]);
+    expect(await mesh.job()).toMatchObject({ status: 'completed', items: { done: 4_000, failed: 0 } });
+  });
+
+  test('at the coordinator, for artifacts: the job fails with the reason, and the coordinator lives on', async () => {
+    await using mesh = await startMesh({ coordinator: { environment: { SWARM_QUOTA: '600KiB' } } });
+    const out = join(dir, 'quota.parquet');
     const run = mesh.embed(texts, out);
-    const ended = await Promise.race([mesh.coordinator.ended(), run.ended()]);
-    expect(ended).not.toBe(0);
-    const said = mesh.coordinator.stderr + run.stderr;
-    expect(said).toMatch(/disk/i);
+    expect(await run.ended()).toBe(1);
+    expect(run.stdout + run.stderr).toMatch(/quota/);
+    expect(existsSync(out)).toBe(false);
+    expect((await mesh.admin('jobs')).code).toBe(0);
   });
 });
 

@@ -93,9 +93,14 @@ export class Mesh implements AsyncDisposable {
     return swarm(this.#home('boss'), ...args);
   }
 
+  /** Starts a command of the admin's. */
+  start(...args: readonly string[]): SwarmProcess {
+    return new SwarmProcess(this.#home('boss'), args);
+  }
+
   /** Starts embedding a folder or file. */
   embed(input: string, out: string, ...more: readonly string[]): SwarmProcess {
-    return new SwarmProcess(this.#home('boss'), ['run', 'embeddings', input, '--out', out, ...more]);
+    return this.start('run', 'embeddings', input, '--out', out, ...more);
   }
 
   /** The one job, as `swarm show` prints it; undefined while it cannot be asked. */
