@@ -19,7 +19,10 @@ import { AgentReports } from './agent-reports.ts';
 import type { PartCheck } from './part-check.ts';
 
 const HANDSHAKE_MS = 10_000;
+/** Connections that have not proved a key. One more ends the oldest, so that idle ones cannot keep agents out. */
 const MAX_STRANGERS = 64;
+/** What a stranger may send in all: the socket's own bound is for agents. */
+const MAX_STRANGER_BYTES = 128 * 1_024;
 /** An agent that lets so much pile up does not read: it is cut off, and its next hello settles what it missed. */
 const MAX_BUFFERED_BYTES = 16 * 1_024 * 1_024;
 const CLOSE_GRACE_MS = 2_000;
@@ -31,6 +34,8 @@ type Link = {
   readonly reports: AgentReports;
   outbox: ToAgent[];
   greeted: boolean;
+  /** What still comes until the socket is down is not listened to. */
+  closing: boolean;
 };
 
 export type AgentLinksOptions = {
@@ -39,11 +44,16 @@ export type AgentLinksOptions = {
 };
 
 export class AgentLinks {
-  readonly #server = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_FRAME_BYTES,
+    perMessageDeflate: false,
+    autoPong: false,
+  });
   readonly #options: AgentLinksOptions;
   readonly #links = new Map<number, Link>();
   readonly #telemetry = new Map<PeerId, Telemetry>();
-  #strangers = 0;
+  readonly #strangers = new Set<Duplex>();
   #counter = 0;
   #stopping = false;
 
@@ -67,16 +77,20 @@ export class AgentLinks {
     head: Buffer,
     parts: { engine: Engine; gatekeeper: Gatekeeper; partCheck: PartCheck },
   ): void {
-    if (this.#stopping || this.#strangers >= MAX_STRANGERS) return void socket.destroy();
-    this.#strangers++;
-    let counted = true;
-    const welcomed = () => {
-      if (counted) this.#strangers--;
-      counted = false;
-    };
-    socket.once('close', welcomed);
+    if (this.#stopping) return void socket.destroy();
+    const [oldest] = this.#strangers;
+    if (oldest && this.#strangers.size >= MAX_STRANGERS) {
+      oldest.destroy();
+      this.#strangers.delete(oldest);
+    }
+    this.#strangers.add(socket);
+    socket.once('close', () => this.#strangers.delete(socket));
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-      void this.#receive(webSocket, parts).finally(welcomed);
+      const uncount = limitBytes(socket);
+      void this.#receive(webSocket, parts).finally(() => {
+        this.#strangers.delete(socket);
+        uncount();
+      });
     });
   }
 
@@ -94,9 +108,10 @@ export class AgentLinks {
     for (const link of touched) this.#flush(link);
   }
 
-  /** Says goodbye to all agents; they come back by themselves. */
+  /** Says goodbye to all agents; they come back by themselves. Who has not proved a key is cut off. */
   stop(): void {
     this.#stopping = true;
+    for (const socket of this.#strangers) socket.destroy();
     for (const link of this.#links.values()) {
       link.outbox.push({ type: 'goodbye', reason: 'the coordinator is stopping', retry: true });
       this.#close(link);
@@ -131,7 +146,7 @@ export class AgentLinks {
     const reports = new AgentReports(peer, id, engine, partCheck, () =>
       this.#drop(link, 'the coordinator has too much to do'),
     );
-    const link: Link = { id, peer, socket, reports, outbox: [], greeted: false };
+    const link: Link = { id, peer, socket, reports, outbox: [], greeted: false, closing: false };
     this.#links.set(id, link);
     this.#options.logger.info({ peer, link: id }, 'an agent connected');
     socket.once('close', (code) => {
@@ -143,9 +158,10 @@ export class AgentLinks {
   }
 
   #onText(engine: Engine, link: Link, text: string): void {
+    if (link.closing) return;
     const decoded = decodeToCoordinator(text);
     if (!decoded.ok) return this.#drop(link, decoded.error);
-    for (const message of decoded.value) this.#onMessage(engine, link, message);
+    for (const message of decoded.value) if (!link.closing) this.#onMessage(engine, link, message);
   }
 
   #onMessage(engine: Engine, link: Link, message: ToCoordinator): void {
@@ -184,12 +200,14 @@ export class AgentLinks {
 
   /** The agent broke the protocol or the bounds: it is told and may come back. */
   #drop(link: Link, reason: string): void {
+    if (link.closing) return;
     this.#options.logger.warn({ peer: link.peer, link: link.id, reason }, 'an agent’s link is dropped');
     link.outbox.push({ type: 'goodbye', reason: reason.slice(0, 2_000), retry: true });
     this.#close(link);
   }
 
   #close(link: Link): void {
+    link.closing = true;
     this.#flush(link);
     this.#links.delete(link.id);
     link.socket.close(1_000);
@@ -224,6 +242,17 @@ function refuse(socket: WebSocket, error: unknown): void {
   setTimeout(() => socket.terminate(), CLOSE_GRACE_MS).unref();
 }
 
+/** Ends a socket that brings too much; returns what lifts the limit. */
+function limitBytes(socket: Duplex): () => void {
+  let receivedBytes = 0;
+  const onData = (chunk: Buffer) => {
+    receivedBytes += chunk.length;
+    if (receivedBytes > MAX_STRANGER_BYTES) socket.destroy();
+  };
+  socket.on('data', onData);
+  return () => socket.off('data', onData);
+}
+
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -243,6 +272,11 @@ class TextQueue {
     this.#socket = socket;
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
     socket.on('error', () => socket.terminate());
+    // Answers to pings pile up like all else that is not read.
+    socket.on('ping', (data) => {
+      if (socket.bufferedAmount > MAX_BUFFERED_BYTES) socket.terminate();
+      else if (socket.readyState === WebSocket.OPEN) socket.pong(data);
+    });
     socket.once('close', () => this.#waiting?.reject(new SwarmError('unavailable', 'the agent hung up')));
   }
 

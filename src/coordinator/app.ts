@@ -2,7 +2,6 @@
 // the few routes that carry bytes. What a row does is in routes.ts.
 
 import { Hono, type Context, type MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
 import { handleArtifact } from '../objects/http-handlers.ts';
@@ -12,6 +11,7 @@ import {
   ARTIFACTS_PATH,
   EVENTS_PATH,
   eventsQuerySchema,
+  MAX_HANDSHAKE_BYTES,
   MAX_REQUEST_BYTES,
   METRICS_PATH,
   OPENAPI_PATH,
@@ -26,6 +26,7 @@ import type { HostGuard } from './host-guard.ts';
 import type { LiveStreams } from './live-streams.ts';
 import type { Metrics } from './metrics.ts';
 import { toOpenApi } from './openapi.ts';
+import { readText } from './request-body.ts';
 import type { Handlers } from './routes.ts';
 
 export type AppOptions = {
@@ -86,22 +87,15 @@ function addRow(
   const path = row.path.replace(/\{(\w+)\}/g, ':$1');
   // The table ties each name to its handler's types; this loop over all names cannot.
   const handle = handlers[name] as (given: unknown) => unknown;
-  const tooLarge = () => {
-    throw new SwarmError('too-large', `a request may have at most ${MAX_REQUEST_BYTES} bytes`);
-  };
-  app.on(
-    row.method.toUpperCase(),
-    path,
-    bodyLimit({ maxSize: MAX_REQUEST_BYTES, onError: tooLarge }),
-    async (context) => {
-      const caller = identify(context);
-      if (Array.isArray(row.access)) checkAccess(caller, row.access);
-      const params = parseInput(row.params, context.req.param(), 'path');
-      const query = parseInput(row.query, context.req.query(), 'query');
-      const body = row.body && (await readBody(context, name, row.body));
-      return context.json((await handle({ params, query, body, caller })) as object);
-    },
-  );
+  app.on(row.method.toUpperCase(), path, async (context) => {
+    const caller = identify(context);
+    if (Array.isArray(row.access)) checkAccess(caller, row.access);
+    const params = parseInput(row.params, context.req.param(), 'path');
+    const query = parseInput(row.query, context.req.query(), 'query');
+    // Nothing of a body is read before its sender may send it.
+    const body = row.body && (await readBody(context, name, row.body));
+    return context.json((await handle({ params, query, body, caller })) as object);
+  });
 }
 
 /** A hello is read by the handshake itself, which can tell an old protocol from a malformed one. */
@@ -110,10 +104,17 @@ async function readBody(context: Context, name: RouteName, schema: z.ZodType): P
   // Forms and plain text can be sent by any web page without asking first.
   if (!/^application\/json\s*(;|$)/i.test(type))
     throw new SwarmError('bad-request', 'the content type must be application/json');
-  const value: unknown = await context.req.json().catch(() => {
-    throw new SwarmError('bad-request', 'the body is not JSON');
-  });
+  const maxBytes = ROUTES[name].access === 'handshake' ? MAX_HANDSHAKE_BYTES : MAX_REQUEST_BYTES;
+  const value = parseJson(await readText(context.req.raw, maxBytes));
   return name === 'greet' ? value : parseInput(schema, value, 'body');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SwarmError('bad-request', 'the body is not JSON');
+  }
 }
 
 function parseInput<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {

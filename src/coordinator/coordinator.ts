@@ -128,8 +128,7 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   logger.info({ swarm: signer.keyId, urls, incarnation: engine.state.incarnation }, 'the coordinator listens');
 
   const kept = cleanup.move();
-  const stop = async (): Promise<void> => {
-    if (isStopping) return;
+  const shutDown = async (): Promise<void> => {
     isStopping = true;
     live.stop();
     links.stop();
@@ -137,16 +136,21 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
     await kept.disposeAsync();
     logger.info({}, 'the coordinator stopped');
   };
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopping ??= shutDown());
   return { swarm: signer.keyId, urls, tlsPin, stop, [Symbol.asyncDispose]: stop };
 }
 
 /** Agents are no browsers: an upgrade with an Origin is a page trying. */
 function mayUpgrade(guard: HostGuard, request: IncomingMessage, socket: Duplex): boolean {
   const { host, origin } = request.headers;
-  const isAgent = new URL(request.url ?? '/', 'http://coordinator').pathname === AGENT_PATH;
+  const isAgent = request.url?.split('?', 1)[0] === AGENT_PATH;
   if (isAgent && origin === undefined && guard.check(host, undefined) === undefined) return true;
   socket.on('error', () => socket.destroy());
-  socket.end(`HTTP/1.1 ${isAgent ? '403 Forbidden' : '404 Not Found'}\r\nConnection: close\r\n\r\n`);
+  // Not left to the other side: a socket that was upgraded has no time limit of the server's any more.
+  socket.end(`HTTP/1.1 ${isAgent ? '403 Forbidden' : '404 Not Found'}\r\nConnection: close\r\n\r\n`, () =>
+    socket.destroy(),
+  );
   return false;
 }
 

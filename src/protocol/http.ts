@@ -20,6 +20,8 @@ import {
 
 /** The most that a JSON request may have: a submission inside JSON, with room for escapes. */
 export const MAX_REQUEST_BYTES = 2 * MAX_SUBMISSION_CHARS;
+/** The most that a request may have whose sender is not known yet. */
+export const MAX_HANDSHAKE_BYTES = 64 * 1_024;
 export const MAX_PAGE = 1_000;
 
 /** Who may call: nobody in particular (health only), whoever begins a handshake, or members of these roles. */

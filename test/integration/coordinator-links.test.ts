@@ -66,6 +66,27 @@ describe('who is let in', () => {
     expect(await page.ended()).toBe(1_006);
   });
 
+  test('strangers who say nothing keep no agent out', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const strangers = Array.from({ length: 70 }, () => new RawAgent(coordinator.url));
+    await until('the oldest strangers to be cut off', () => strangers[5]?.closed !== undefined);
+    expect(strangers.filter(({ closed }) => closed === undefined)).toHaveLength(64);
+    const { agent } = await joinPeer(coordinator);
+    await using _ = agent;
+    expect(agent.verdict).toEqual({ v: 1 });
+    await coordinator.stop();
+    await Promise.all(strangers.map((stranger) => stranger.ended()));
+  });
+
+  test('a stranger cannot send more than a handshake takes', async () => {
+    await using coordinator = await TestCoordinator.start();
+    await using stranger = new RawAgent(coordinator.url);
+    await until('the socket to open', () => stranger.socket.readyState === stranger.socket.OPEN);
+    // A frame that never ends: all of it would be held until it did.
+    for (let i = 0; i < 8; i++) stranger.socket.send('x'.repeat(32 * 1_024), { fin: false });
+    await stranger.ended();
+  });
+
   test('a second agent with the same key replaces the first, which is told not to come back', async () => {
     await using coordinator = await TestCoordinator.start();
     const { agent, signer } = await joinPeer(coordinator);
@@ -103,6 +124,18 @@ describe('broken frames', () => {
     agent.send({ type: 'heartbeat', cursors: [] });
     expect(await agent.message('goodbye')).toMatchObject({ reason: expect.stringContaining('out of order') });
     await agent.ended();
+  });
+
+  test('what comes after the message for which a link is closed is not listened to', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const { signer, membership } = await coordinator.invite('peer');
+    await using agent = await RawAgent.connect(coordinator.url, coordinator.swarm, signer, membership);
+    agent.send({ type: 'heartbeat', cursors: [] }, HELLO, HELLO);
+    await agent.ended();
+    expect(agent.received).toHaveLength(1);
+    const { peers } = await coordinator.client().call('peers', {});
+    expect(peers).toMatchObject([{ connected: false }]);
+    expect(peers[0]).not.toHaveProperty('session');
   });
 });
 

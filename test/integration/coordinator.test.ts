@@ -73,6 +73,35 @@ describe('who may come in', () => {
     expect((await fetch(`${coordinator.url}/v1/swarm`, { headers })).status).toBe(401);
   });
 
+  test('an upgrade of any other path is refused, and its socket is not kept', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const headers = { connection: 'Upgrade', upgrade: 'websocket' };
+    for (const path of ['//', '/elsewhere', 'http://[']) {
+      const stranger = connect({ port: Number(new URL(coordinator.url).port), allowHalfOpen: true });
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+      stranger.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${lines.join('')}\r\n`);
+      let answer = '';
+      stranger.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+      await until('an answer', () => answer !== '');
+      expect(answer).toMatch(/^HTTP\/1.1 404 /);
+    }
+    // Half of each socket is still open on the stranger's side.
+    await coordinator.stop();
+  });
+
+  test('a body is not read before its sender is known to may send it', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const stranger = connect({ port: Number(new URL(coordinator.url).port) });
+    let answer = '';
+    stranger.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+    stranger.on('error', () => undefined);
+    stranger.write('POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n');
+    stranger.write('Transfer-Encoding: chunked\r\n\r\n5\r\n{"sub');
+    await until('an answer', () => answer !== '', 5_000);
+    expect(answer).toMatch(/^HTTP\/1.1 401 /);
+    stranger.destroy();
+  });
+
   test('a key that nobody knows is refused; with an invite it is enrolled in its role', async () => {
     await using coordinator = await TestCoordinator.start();
     const stranger = (await generateKey()).signer;
@@ -215,7 +244,9 @@ describe('what bad input gets', () => {
     expect((await post('{"submission":"x","more":1}')).status).toBe(400);
     expect((await post('{"submission":"x"}', 'text/plain')).status).toBe(400);
     const announced = { 'content-type': 'application/json', 'content-length': '3000000' };
-    expect(await statusOf(`${coordinator.url}/v1/jobs`, announced, 'POST')).toBe(413);
+    expect(await statusOf(`${coordinator.url}/v1/jobs`, announced, 'POST')).toBe(401);
+    expect(await statusOf(`${coordinator.url}/v1/session/hello`, announced, 'POST')).toBe(413);
+    expect((await post('x'.repeat(2 * 1_024 * 1_024))).status).toBe(413);
     expect((await session.fetch('/v1/jobs?limit=0')).status).toBe(400);
     expect((await session.fetch('/v1/jobs/nonsense')).status).toBe(400);
     expect((await session.fetch('/v1/jobs/0123456789abcdef')).status).toBe(404);
