@@ -2,12 +2,12 @@
 // which they came. Reports without parts, when none waits, go on at once.
 
 import type { PeerId } from '../lib/ids.ts';
-import type { Report } from '../protocol/to-coordinator.ts';
+import { MAX_BACKLOG, type Report } from '../protocol/to-coordinator.ts';
 import type { Engine } from './engine.ts';
 import type { PartCheck } from './part-check.ts';
 
-/** Frames that wait for their parts to be checked. */
-const MAX_WAITING = 256;
+/** Reports that wait for their parts to be checked: an agent holds no more than a backlog that is not acknowledged. */
+const MAX_WAITING = 2 * MAX_BACKLOG;
 
 export class AgentReports {
   readonly #peer: PeerId;
@@ -28,8 +28,8 @@ export class AgentReports {
 
   take(reports: readonly Report[]): void {
     if (this.#waiting === 0 && reports.every((report) => !hasPart(report))) return this.#post(reports);
-    if (this.#waiting >= MAX_WAITING) return this.#onOverload();
-    this.#waiting++;
+    if (this.#waiting + reports.length > MAX_WAITING) return this.#onOverload();
+    this.#waiting += reports.length;
     this.#tail = this.#tail.then(() => this.#check(reports));
   }
 
@@ -38,13 +38,13 @@ export class AgentReports {
     const checked = await Promise.all(
       reports.map(async (report) => (hasPart(report) ? this.#partCheck.check(this.#peer, report) : report)),
     );
-    this.#waiting--;
+    this.#waiting -= reports.length;
     this.#post(checked);
   }
 
   #post(reports: readonly Report[]): void {
     const { state } = this.#engine;
-    const sound = reports.map((report) => refuseMissingPart(state, report));
+    const sound = reports.map((report) => refuseMissingPart(state, this.#peer, report));
     if (!this.#engine.post({ kind: 'reported', peer: this.#peer, link: this.#link, reports: sound }))
       this.#onOverload();
   }
@@ -55,10 +55,12 @@ function hasPart({ outcome }: Report): boolean {
 }
 
 /** A stage that yields parts accepts no result without one. */
-function refuseMissingPart(state: Engine['state'], report: Report): Report {
+function refuseMissingPart(state: Engine['state'], peer: PeerId, report: Report): Report {
   if (report.outcome.kind !== 'done' || report.outcome.part) return report;
   const attempt = state.attempts.get(report.epoch);
-  if (!attempt || state.stages.get(attempt.stage)?.spec.yieldsParts === false) return report;
+  // Not known now, so nothing may become of it, even if its epoch is given out before the event's turn.
+  if (attempt?.peer !== peer) return { epoch: report.epoch, outcome: { kind: 'stopped' } };
+  if (state.stages.get(attempt.stage)?.spec.yieldsParts === false) return report;
   return {
     epoch: report.epoch,
     outcome: { kind: 'failed', scope: 'task', reason: 'the result came without its part' },

@@ -31,10 +31,10 @@ export class JobLogs {
     }
   }
 
-  /** Lines from a sequence number on, and where to go on. */
+  /** Lines from a sequence number on, and where to go on. A number beyond the last is from before a restart. */
   read(job: JobId, from: number, limit: number): { lines: LogLine[]; next: number } {
-    const kept = this.#jobs.get(job);
-    const lines = (kept?.lines ?? []).filter((line) => line.seq >= from).slice(0, limit);
-    return { lines, next: (lines.at(-1)?.seq ?? Math.max(from, kept?.next ?? 0) - 1) + 1 };
+    const { lines: all, next } = this.#jobs.get(job) ?? { lines: [], next: 0 };
+    const lines = all.filter(({ seq }) => from > next || seq >= from).slice(0, limit);
+    return { lines, next: (lines.at(-1)?.seq ?? next - 1) + 1 };
   }
 }

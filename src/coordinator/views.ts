@@ -6,6 +6,7 @@ import type { JobRecord, PartRecord, PeerRecord, Stage, State } from '../core/st
 import { toStageId, type KeyId, type PeerId } from '../lib/ids.ts';
 import type { Telemetry } from '../protocol/device.ts';
 import type { FailureView, JobDetail, JobSummary, PartView, PeerView } from '../protocol/views.ts';
+import { MAX_REASON_CHARS } from '../protocol/names.ts';
 import { countDone, type Rates } from './meter.ts';
 
 /** What a view is made from besides the state. */
@@ -124,7 +125,8 @@ function sumItems(stages: readonly Stage[], state: State): JobSummary['items'] {
 }
 
 function toReason(context: ViewContext, { status }: JobRecord): string | undefined {
-  if (status.kind === 'failed') return status.reason;
+  // The core puts words before the last reason of a peer, which may have the full length itself.
+  if (status.kind === 'failed') return status.reason.slice(0, MAX_REASON_CHARS);
   if (status.kind === 'paused') return `paused by ${nameOf(context, status.by)}`;
   if (status.kind === 'canceled') return `canceled by ${nameOf(context, status.by)}`;
   return undefined;

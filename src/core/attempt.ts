@@ -57,7 +57,8 @@ export function adoptAttempt(turn: Turn, peer: PeerId, held: HeldAttempt): Verdi
   const { state } = turn;
   const stage = state.stages.get(held.stage);
   const job = stage && state.jobs.get(stage.jobId);
-  const adoptable = stage && held.start < held.end && (job?.status.kind === 'running' || job?.status.kind === 'paused');
+  const isOpen = job?.status.kind === 'running' || job?.status.kind === 'paused';
+  const adoptable = stage?.record.status.kind === 'running' && isOpen && held.start < held.end;
   const hasSlot = (session: Session): boolean => session.attempts.size < session.backlog;
   const tries =
     adoptable && hasSlot(defined(state.sessions.get(peer), `session of ${peer}`)) ? claimRange(stage, held) : undefined;

@@ -13,7 +13,8 @@ export function onMemberEnrolled(turn: Turn, event: Enrolment): void {
   const { state, at } = turn;
   const known = state.members.get(event.key);
   if (known && known.role === event.role) return reply(turn, event.request, event.key, false);
-  if (known && event.role === 'peer' && state.peers.size >= state.limits.maxPeers)
+  const isNewPeer = event.role === 'peer' && !state.peers.has(event.key);
+  if (isNewPeer && state.peers.size >= state.limits.maxPeers)
     return refuse(turn, event.request, 'quota-exceeded', `the swarm has its ${state.limits.maxPeers} peers`);
   if (event.invite) {
     const refusal = useInvite(turn, event.invite, event.key);
@@ -22,7 +23,7 @@ export function onMemberEnrolled(turn: Turn, event: Enrolment): void {
   const member = { id: event.key, name: event.name, role: event.role, joinedAt: at };
   state.members.set(member.id, member);
   put(turn, toRecord('member', member));
-  if (event.role === 'peer') addPeer(turn, event);
+  if (isNewPeer) addPeer(turn, event);
   reply(turn, event.request, event.key, true);
 }
 

@@ -11,7 +11,7 @@ import {
   specOf,
   tasksTo,
 } from '../../test/helpers/core-harness.ts';
-import type { Epoch, JobId } from '../lib/ids.ts';
+import type { Epoch, JobId, StageId } from '../lib/ids.ts';
 import { recover } from './recover.ts';
 import { explain } from './schedule/explain.ts';
 
@@ -36,6 +36,23 @@ describe('peers', () => {
     swarm.wait(5_001);
     expect(swarm.heldBy(ANNA)).toEqual([]);
     expect(swarm.heldBy(BEN)).toMatchObject([{ start: 0, end: 1 }]);
+  });
+
+  test('there are no more peers than the limit says', () => {
+    const swarm = new CoreHarness({ maxPeers: 1 });
+    swarm.enrol(ANNA);
+    swarm.enrol(BEN);
+    expect([...swarm.state.peers.keys()]).toEqual([ANNA]);
+  });
+
+  test('a drained peer stays drained when it joins in another role and comes back', () => {
+    const swarm = new CoreHarness({ maxPeers: 1 });
+    swarm.enrol(ANNA);
+    swarm.drain(ANNA, true);
+    swarm.send({ kind: 'member-enrolled', request: 9, key: ANNA, name: 'anna', role: 'viewer' });
+    swarm.enrol(ANNA);
+    expect(swarm.state.members.get(ANNA)).toMatchObject({ role: 'peer' });
+    expect(swarm.state.peers.get(ANNA)).toMatchObject({ drained: true });
   });
 
   test('a second connection of the same peer closes the first', () => {
@@ -71,6 +88,16 @@ describe('reconnecting', () => {
     const [welcome] = messagesTo(ANNA, swarm.connect(ANNA, held));
     expect(welcome).toMatchObject({ verdicts: held.map(({ epoch }) => ({ kind: 'keep', epoch })) });
     expect(swarm.heldBy(ANNA)).toEqual(held);
+  });
+
+  test('nothing is adopted of a stage that has not begun', () => {
+    const swarm = new CoreHarness();
+    const stages = [{}, { name: 'merge', needs: ['map'], items: { kind: 'parts' as const, of: 'map' } }];
+    swarm.enrol(ANNA);
+    swarm.submit(specOf(stages));
+    const held = { epoch: '0.1' as Epoch, stage: `${JOB}/merge` as StageId, start: 0, end: 1 };
+    const [welcome] = messagesTo(ANNA, swarm.connect(ANNA, [held]));
+    expect(welcome).toMatchObject({ verdicts: [{ kind: 'drop' }] });
   });
 
   test('what a restarted agent no longer holds is handed out again at once', () => {

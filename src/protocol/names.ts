@@ -36,5 +36,6 @@ export const countSchema = z.int().min(0).max(1e12);
 /** A duration measured by one clock, in ms. Other machines' absolute times are never on the wire. */
 export const durationMsSchema = z.number().min(0).max(1e12);
 
+export const MAX_REASON_CHARS = 2_000;
 /** Free text for people: bounded, shown escaped. */
-export const reasonSchema = z.string().max(2_000);
+export const reasonSchema = z.string().max(MAX_REASON_CHARS);

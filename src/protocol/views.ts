@@ -8,6 +8,8 @@ import { roleSchema } from './roster.ts';
 
 const timeSchema = z.number().min(0).max(8.64e15);
 const nameSchema = z.string().max(100);
+/** Counts added up may exceed what one of them may be. */
+const sumSchema = z.int().min(0);
 
 export const swarmViewSchema = z.strictObject({
   swarm: keyIdSchema,
@@ -17,7 +19,7 @@ export const swarmViewSchema = z.strictObject({
   uptimeMs: z.number(),
   peers: z.strictObject({ known: countSchema, connected: countSchema }),
   jobs: z.strictObject({ known: countSchema, active: countSchema }),
-  artifacts: z.strictObject({ usedBytes: countSchema, quotaBytes: countSchema }),
+  artifacts: z.strictObject({ usedBytes: sumSchema, quotaBytes: sumSchema }),
   counters: z.record(z.string(), z.number()),
 });
 
@@ -50,7 +52,7 @@ export const memberViewSchema = z.strictObject({
 
 export const jobStatusSchema = z.enum(['running', 'paused', 'completed', 'canceled', 'failed']);
 
-const itemsSchema = z.strictObject({ total: countSchema, done: countSchema, failed: countSchema });
+const itemsSchema = z.strictObject({ total: sumSchema, done: sumSchema, failed: sumSchema });
 
 const jobSummaryShape = {
   id: jobIdSchema,
@@ -85,7 +87,7 @@ const stageViewSchema = z.strictObject({
 const workerViewSchema = z.strictObject({
   peer: keyIdSchema,
   name: nameSchema,
-  doneItems: countSchema,
+  doneItems: sumSchema,
   runningTasks: countSchema,
   /** Over the last seconds; absent while nothing is known. */
   itemsPerSecond: z.number().optional(),

@@ -84,7 +84,7 @@ describe('who is let in', () => {
     await until('the socket to open', () => stranger.socket.readyState === stranger.socket.OPEN);
     // A frame that never ends: all of it would be held until it did.
     for (let i = 0; i < 8; i++) stranger.socket.send('x'.repeat(32 * 1_024), { fin: false });
-    await stranger.ended();
+    await until('the stranger to be cut off, before its time is over', () => stranger.closed !== undefined, 5_000);
   });
 
   test('a second agent with the same key replaces the first, which is told not to come back', async () => {
@@ -205,6 +205,34 @@ describe('results', () => {
     agent.send({ type: 'report', reports: [{ epoch, outcome: { kind: 'done', durationMs: 1 } }] });
     expect((await agent.message('ack')).epochs).toEqual([epoch]);
     expect(await coordinator.client().call('swarm', {})).toMatchObject({ counters: { staleDropped: 1, accepted: 0 } });
+  });
+
+  test('a result without its part is not counted for an epoch that is given out a moment later', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const { signer, membership } = await coordinator.invite('peer');
+    const { id: job } = await coordinator.client().submit(specOf({}));
+    await using agent = await RawAgent.connect(coordinator.url, coordinator.swarm, signer, membership);
+    // Epochs can be guessed: the work that the hello says is held is adopted under the first one of this start.
+    const held = { epoch: '0.1', stage: `${job}/map`, start: 0, end: 4 } as AssignedTask;
+    const epoch = '1.1' as AssignedTask['epoch'];
+    const done = { kind: 'done', durationMs: 1 } as const;
+    agent.send({ ...HELLO, attempts: [held] }, { type: 'report', reports: [{ epoch, outcome: done }] });
+    expect((await agent.message('welcome')).verdicts).toMatchObject([{ kind: 'adopt', newEpoch: epoch }]);
+    await agent.message('ack');
+    expect(await coordinator.client().call('job', { job })).toMatchObject({ status: 'running', items: { done: 0 } });
+  });
+
+  test('a job that failed for the longest of reasons can still be shown', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const { agent } = await joinPeer(coordinator);
+    await using _ = agent;
+    const one = { kind: 'count', count: 1 } as const;
+    const { id: job } = await coordinator.client().submit(specOf({ items: one, maxAttempts: 1 }));
+    const { epoch } = await firstTask(agent);
+    const outcome = { kind: 'failed', scope: 'task', reason: 'x'.repeat(2_000) } as const;
+    agent.send({ type: 'report', reports: [{ epoch, outcome }] });
+    const seen = await Array.fromAsync(coordinator.client().watchJob(job, { signal: AbortSignal.timeout(5_000) }));
+    expect(seen.at(-1)).toMatchObject({ status: 'failed', reason: expect.stringMatching(/xxx$/) });
   });
 
   test('an item that always fails is isolated and reported; the job completes with failures', async () => {

@@ -220,6 +220,16 @@ describe('what bad input gets', () => {
     expect(await codeOf(client.submit({ ...NOOP, name: 'something else' }))).toBe('conflict');
   });
 
+  test('a job as large as jobs may be, and a quota beyond a terabyte, can be shown', async () => {
+    await using coordinator = await TestCoordinator.start({ quotaBytes: 4e12 });
+    const client = coordinator.client();
+    const items = { kind: 'count', count: 1e12 } as const;
+    const stages = ['a', 'b'].map((name) => ({ name, workload: 'noop', items }));
+    await client.submit({ ...NOOP, stages });
+    expect((await client.call('jobs', {})).jobs).toMatchObject([{ items: { total: 2e12 } }]);
+    expect(await client.call('swarm', {})).toMatchObject({ artifacts: { quotaBytes: 4e12 } });
+  });
+
   test('a job of someone else cannot be changed, except by an admin', async () => {
     await using coordinator = await TestCoordinator.start();
     const [anna, ben] = [await coordinator.invite('submitter'), await coordinator.invite('submitter')];
