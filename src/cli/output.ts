@@ -93,6 +93,11 @@ export class ProgressDisplay {
     this.#drawnLines = 0;
   }
 
+  /** Takes the last lines away again. */
+  clear(): void {
+    if (this.#drawnLines > 0) this.#redraw([]);
+  }
+
   #redraw(lines: readonly string[]): void {
     const up = this.#drawnLines > 0 ? `\u001B[${this.#drawnLines}A` : '';
     const width = process.stderr.columns ?? 100;

@@ -65,7 +65,7 @@ export async function submitEmbeddings(
     list: {
       encodingErrors: options.invalidUtf8,
       signal,
-      onProgress: ({ items }) => display.update([`listing ${input}: ${toCount(items)} items`]),
+      onProgress: ({ items }) => display.update([`listing ${basename(input)}: ${toCount(items)} items`]),
       ...(column !== undefined && { column }),
       ...(idColumn !== undefined && { idColumn }),
       ...(split !== undefined && { split }),
@@ -78,6 +78,7 @@ export async function submitEmbeddings(
       await uploadArtifact({ ...transfer, id, source: { path }, signal, onProgress });
     },
   });
+  display.clear();
   const name = options.name ?? `embeddings of ${basename(resolve(input))}`.slice(0, 100);
   const { id } = await client.submit({ clientKey: crypto.randomUUID(), name, priority, stages });
   return { id, tally };
