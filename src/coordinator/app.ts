@@ -65,9 +65,11 @@ export function createApp(options: AppOptions): Hono {
     return context.text(await metrics.text(), 200, { 'content-type': metrics.contentType });
   });
   app.get(EVENTS_PATH, (context) => {
-    member(context);
+    const { key } = member(context);
     const query = parseInput(eventsQuerySchema, context.req.query(), 'query');
-    return live.open(query.job);
+    // The framework answers HEAD by GET and drops the body: the stream would have no reader and no end.
+    if (context.req.method === 'HEAD') return context.body(null, 405, { allow: 'GET' });
+    return live.open(query.job, key);
   });
   app.on(['HEAD', 'GET', 'PUT'], `${ARTIFACTS_PATH}/:id`, (context) => {
     const caller = member(context);

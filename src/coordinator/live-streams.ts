@@ -1,16 +1,21 @@
 // Owns the live stream: server-sent events that each carry the present whole. An event is made only when its reader is
 // ready for one, so a slow reader gets fewer and nothing piles up; one that does not read at all is cut off.
 
-import type { JobId } from '../lib/ids.ts';
+import type { JobId, KeyId } from '../lib/ids.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { LiveEvent } from '../protocol/views.ts';
 
-/** Changes within this time are told together. */
-const COALESCE_MS = 250;
+/** Changes within this time are told together. Something of the whole swarm changes with every heartbeat. */
+const COALESCE_JOB_MS = 250;
+const COALESCE_SWARM_MS = 1_000;
+/** Streams of one thing that ask within this time get the same event: it is made once, however many watch. */
+const SHARE_MS = 125;
 /** A comment tells that the connection lives. */
 const KEEP_ALIVE_MS = 10_000;
 const STALL_MS = 30_000;
 const MAX_STREAMS = 200;
+/** One member cannot take all. */
+const MAX_STREAMS_PER_MEMBER = 32;
 
 export type LiveStreamsOptions = {
   /** The event for one job, or for the whole swarm. Throws 'not-found'. */
@@ -19,7 +24,8 @@ export type LiveStreamsOptions = {
 
 export class LiveStreams {
   readonly #options: LiveStreamsOptions;
-  readonly #streams = new Set<LiveStream>();
+  readonly #streams = new Map<LiveStream, { readonly member: KeyId; readonly job: JobId | undefined }>();
+  readonly #made = new Map<JobId | undefined, { readonly at: number; readonly data: string }>();
 
   constructor(options: LiveStreamsOptions) {
     this.#options = options;
@@ -30,27 +36,51 @@ export class LiveStreams {
   }
 
   /** Opens a stream. Throws 'not-found' for an unknown job, 'too-many-requests' when there are too many. */
-  open(job: JobId | undefined): Response {
-    if (this.#streams.size >= MAX_STREAMS)
-      throw new SwarmError('too-many-requests', `${MAX_STREAMS} live streams are open; close some and try again`);
-    this.#options.toEvent(job);
-    const stream = new LiveStream(
-      () => this.#options.toEvent(job),
-      () => this.#streams.delete(stream),
-    );
-    this.#streams.add(stream);
+  open(job: JobId | undefined, member: KeyId): Response {
+    const own = [...this.#streams.values()].filter((stream) => stream.member === member).length;
+    if (this.#streams.size >= MAX_STREAMS || own >= MAX_STREAMS_PER_MEMBER)
+      throw new SwarmError(
+        'too-many-requests',
+        `${this.#streams.size} live streams are open, ${own} of them yours; close some and try again`,
+      );
+    this.#toData(job);
+    const stream = new LiveStream({
+      toData: () => this.#toData(job),
+      coalesceMs: job === undefined ? COALESCE_SWARM_MS : COALESCE_JOB_MS,
+      onClosed: () => this.#forget(stream, job),
+    });
+    this.#streams.set(stream, { member, job });
     return new Response(stream.readable, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } });
   }
 
   stop(): void {
-    for (const stream of this.#streams) stream.end();
+    for (const stream of this.#streams.keys()) stream.end();
+  }
+
+  #toData(job: JobId | undefined): string {
+    const at = performance.now();
+    const made = this.#made.get(job);
+    if (made && at - made.at < SHARE_MS) return made.data;
+    const data = JSON.stringify(this.#options.toEvent(job));
+    if (this.#streams.size > 0) this.#made.set(job, { at, data });
+    return data;
+  }
+
+  #forget(stream: LiveStream, job: JobId | undefined): void {
+    this.#streams.delete(stream);
+    if (![...this.#streams.values()].some((other) => other.job === job)) this.#made.delete(job);
   }
 }
 
+type LiveStreamOptions = {
+  readonly toData: () => string;
+  readonly coalesceMs: number;
+  readonly onClosed: () => void;
+};
+
 class LiveStream {
   readonly readable: ReadableStream<Uint8Array>;
-  readonly #toEvent: () => LiveEvent;
-  readonly #onClosed: () => void;
+  readonly #options: LiveStreamOptions;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #watchdog: NodeJS.Timeout | undefined;
@@ -58,9 +88,8 @@ class LiveStream {
   #sentAt = -Infinity;
   #closed = false;
 
-  constructor(toEvent: () => LiveEvent, onClosed: () => void) {
-    this.#toEvent = toEvent;
-    this.#onClosed = onClosed;
+  constructor(options: LiveStreamOptions) {
+    this.#options = options;
     this.readable = new ReadableStream<Uint8Array>(
       {
         start: (controller) => void (this.#controller = controller),
@@ -81,18 +110,18 @@ class LiveStream {
   async #next(): Promise<void> {
     clearTimeout(this.#watchdog);
     while (!this.#closed) {
-      const waitMs = this.#sentAt + COALESCE_MS - performance.now();
+      const waitMs = this.#sentAt + this.#options.coalesceMs - performance.now();
       if (waitMs > 0) await this.#sleep(waitMs);
       const text = this.#toText();
       if (this.#closed) return;
       if (text !== undefined) return this.#send(text);
-      await this.#sleep(COALESCE_MS);
+      await this.#sleep(this.#options.coalesceMs);
     }
   }
 
   /** What is new; a comment after a long silence. */
   #toText(): string | undefined {
-    const data = JSON.stringify(this.#toEvent());
+    const data = this.#options.toData();
     if (data !== this.#sent) {
       this.#sent = data;
       return `data: ${data}\n\n`;
@@ -123,6 +152,6 @@ class LiveStream {
     this.#closed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#watchdog);
-    this.#onClosed();
+    this.#options.onClosed();
   }
 }

@@ -311,6 +311,25 @@ describe('live streams', () => {
     expect(seen.at(-1)).toBe('canceled');
   });
 
+  test('one member cannot take all streams, nor leave any behind', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const { session } = coordinator.client();
+    const abort = new AbortController();
+    const open = () => session.fetch('/v1/events', { signal: abort.signal });
+    for (let i = 0; i < 4; i++) expect((await session.fetch('/v1/events', { method: 'HEAD' })).status).toBe(405);
+    const responses = await Promise.all(Array.from({ length: 33 }, open));
+    const statuses = responses.map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(32);
+    expect(statuses).toContain(429);
+    const viewer = await coordinator.invite('viewer');
+    const events = coordinator.client(viewer.signer, viewer.membership).watchSwarm();
+    expect((await events.next()).value).toMatchObject({ type: 'swarm', jobs: [] });
+    await events.return(undefined);
+    abort.abort();
+    const count = async () => /swarm_live_streams (\d+)/.exec(await (await session.fetch('/metrics')).text())?.[1];
+    await until('all streams to be gone', async () => (await count()) === '0', 5_000);
+  });
+
   test('a watcher survives a restart of the coordinator', async () => {
     await using coordinator = await TestCoordinator.start();
     const client = coordinator.client();
