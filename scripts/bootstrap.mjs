@@ -19,7 +19,7 @@ const VERBS = new Map([
   ['swarm', { argv: ['src/cli/main.ts'], inCheckout: false }],
   ['sim', { argv: ['src/sim/main.ts'], inCheckout: false }],
   ['test', { argv: [...VITEST, '--project', 'unit', '--project', 'integration'], inCheckout: true }],
-  ['e2e', { argv: [...VITEST, '--project', 'e2e', '--passWithNoTests'], inCheckout: true }],
+  ['e2e', { argv: [...VITEST, '--project', 'e2e'], inCheckout: true }],
   ['check', { argv: ['scripts/check.ts'], inCheckout: true }],
   ['build', { argv: ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], inCheckout: true }],
 ]);

@@ -2,7 +2,6 @@
 // output is shown when it fails; `--fix` lets the formatter and the linter change files first.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -14,10 +13,7 @@ type Step = { readonly name: string; readonly argv: readonly string[] };
 const STEPS: readonly Step[] = [
   { name: 'unit tests', argv: ['vitest/vitest.mjs', 'run', '--project', 'unit', '--reporter', 'dot'] },
   { name: 'lint', argv: ['oxlint/bin/oxlint', '--type-aware', '--deny-warnings'] },
-  // Before the command line exists, most of the code is reachable from nowhere.
-  ...(existsSync(join(ROOT, 'src/cli/main.ts'))
-    ? [{ name: 'unused code', argv: ['knip/bin/knip.js', '--no-progress', '--no-config-hints'] }]
-    : []),
+  { name: 'unused code', argv: ['knip/bin/knip.js', '--no-progress', '--no-config-hints'] },
   { name: 'types', argv: ['typescript/bin/tsc'] },
   { name: 'format', argv: ['oxfmt/bin/oxfmt', '--check'] },
 ];
