@@ -22,7 +22,12 @@ export type SessionOptions = {
   readonly tlsPin?: string;
   /** Shown so that a coordinator that does not know this key yet enrols it. */
   readonly membership?: Membership;
+  /** The longest to wait for each answer of the handshake. */
+  readonly handshakeMs?: number;
 };
+
+/** A coordinator that takes the connection and says nothing is as good as none. */
+const HANDSHAKE_MS = 15_000;
 
 type Ticket = { readonly token: string; readonly role: Role; readonly name: string };
 
@@ -101,8 +106,15 @@ export class Session {
   async #post<Name extends 'greet' | 'prove'>(name: Name, body: unknown): Promise<ResponseOf<Name>> {
     const { path, response } = ROUTES[name];
     const headers = { 'content-type': 'application/json' };
-    const answer = await this.#send(this.options.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
-    return (await readAnswer(answer, response)) as ResponseOf<Name>;
+    const signal = AbortSignal.timeout(this.options.handshakeMs ?? HANDSHAKE_MS);
+    const init = { method: 'POST', headers, body: JSON.stringify(body), signal };
+    try {
+      const answer = await this.#send(this.options.url + path, init);
+      return (await readAnswer(answer, response)) as ResponseOf<Name>;
+    } catch (error) {
+      if (!signal.aborted || error instanceof SwarmError) throw error;
+      throw new SwarmError('timeout', `the coordinator at ${this.options.url} does not answer: is it overloaded?`);
+    }
   }
 
   async #send(url: string, init: RequestInit): Promise<Response> {

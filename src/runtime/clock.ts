@@ -12,9 +12,26 @@ export interface Clock {
   soon(run: () => void): void;
 }
 
+/**
+ * Wall time that goes on at its own pace when the wall clock is set back: leases and retries would stand still until it
+ * had caught up. `wall` and `monotonic` in ms; whole ms come out.
+ */
+export function createSteadyNow(wall: () => number, monotonic: () => number): () => number {
+  let [at, readAt] = [-Infinity, monotonic()];
+  return () => {
+    const passedMs = monotonic() - readAt;
+    readAt += passedMs;
+    at = Math.max(wall(), at + passedMs);
+    return Math.floor(at);
+  };
+}
+
 /** The machine's clock. A timer alone does not keep the process alive; sockets and servers do. */
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now: createSteadyNow(
+    () => Date.now(),
+    () => performance.now(),
+  ),
   after(delayMs, run) {
     const timer = setTimeout(run, delayMs);
     timer.unref();

@@ -1,7 +1,7 @@
 // Tests of a real coordinator over real sockets: who may do what, what bad input gets, and what survives.
 
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../src/protocol/errors.ts';
 import { SwarmError } from '../../src/protocol/errors.ts';
@@ -9,6 +9,7 @@ import { signEnvelope } from '../../src/protocol/dsse.ts';
 import { ROUTES, type RouteName } from '../../src/protocol/http.ts';
 import { JOB_SPEC_TYPE, parseJobSpec, type JobSpecInput } from '../../src/protocol/job-spec.ts';
 import { generateKey } from '../../src/protocol/keys.ts';
+import { Session } from '../../src/client/session.ts';
 import { startCoordinator } from '../../src/coordinator/coordinator.ts';
 import { until } from '../helpers/condition.ts';
 import { SILENT, TestCoordinator } from '../helpers/test-coordinator.ts';
@@ -328,6 +329,16 @@ describe('live streams', () => {
     abort.abort();
     const count = async () => /swarm_live_streams (\d+)/.exec(await (await session.fetch('/metrics')).text())?.[1];
     await until('all streams to be gone', async () => (await count()) === '0', 5_000);
+  });
+
+  test('a coordinator that takes connections and says nothing is given up', async () => {
+    const mute = createServer((socket) => socket.on('error', () => undefined));
+    await new Promise<void>((resolve) => mute.listen(0, '127.0.0.1', resolve));
+    const { port } = mute.address() as AddressInfo;
+    const { signer } = await generateKey();
+    const session = new Session({ url: `http://127.0.0.1:${port}`, signer, swarm: signer.keyId, handshakeMs: 50 });
+    expect(await codeOf(session.open())).toBe('timeout');
+    mute.close();
   });
 
   test('a watcher survives a restart of the coordinator', async () => {
