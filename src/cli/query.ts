@@ -4,7 +4,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SwarmError } from '../protocol/errors.ts';
-import type { PreparedModel } from '../workloads/embeddings/model.ts';
 import type { Encoder, Precision } from '../workloads/embeddings/encoder.ts';
 import type { QueryHit } from '../workloads/embeddings/query.ts';
 import { findHome, toHome } from './home.ts';
@@ -61,16 +60,16 @@ export async function answerQueries(request: {
 async function openEncoderOf(modelId: string, model: string, cacheDir: string): Promise<Encoder> {
   const { prepareModel } = await import('../workloads/embeddings/model.ts');
   const { openEncoder } = await import('../workloads/embeddings/encoder.ts');
-  let prepared: PreparedModel | undefined;
-  for (const precision of ['float32', 'int8'] satisfies Precision[]) {
-    prepared = await prepareModel(model, cacheDir, { precision }).catch((error: unknown) => {
-      // A folder may hold one precision only; the other is then no fault.
-      if (prepared && error instanceof SwarmError && error.code !== 'unavailable') return undefined;
-      throw error;
+  const faults: unknown[] = [];
+  for (const precision of ['int8', 'float32'] satisfies Precision[]) {
+    const prepared = await prepareModel(model, cacheDir, { precision }).catch((error: unknown) => {
+      faults.push(error);
     });
     if (prepared?.modelId === modelId)
       return openEncoder({ model, modelDir: prepared.modelDir, precision, threads: availableParallelism(), modelId });
   }
+  // A folder may hold one precision only; that the other is missing is then no fault.
+  if (faults.length > 1) throw faults[0];
   throw new SwarmError(
     'bad-input',
     `the file was made with model ${modelId.slice(0, 16)}…, which "${model}" is not: name the model it was made with by --model`,

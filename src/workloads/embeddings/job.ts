@@ -1,7 +1,8 @@
 // Owns turning a person's input into the stages of an embeddings job: list the items, put them and the model's files
 // where peers can fetch them, and name all of it by hash. Signs and submits nothing.
 
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import type { ArtifactId } from '../../lib/ids.ts';
 import { GIB, MIB } from '../../lib/byte-sizes.ts';
 import type { JobSpecInput, ModelSpec } from '../../protocol/job-spec.ts';
@@ -58,12 +59,17 @@ export async function prepareEmbeddingsJob(request: EmbeddingsRequest): Promise<
 function toModelSpec(name: string, { modelId, files }: PreparedModel): ModelSpec {
   const travels = name !== BUILT_IN_MODEL;
   return {
-    name,
+    name: toShownName(name),
     sha256: modelId,
     files: travels
       ? files.map((file) => ({ path: file.name, id: `sha256:${file.sha256}` as ArtifactId, sizeBytes: file.sizeBytes }))
       : [],
   };
+}
+
+/** A folder's own name: where it lies on the submitter's disk is nobody's business. */
+function toShownName(name: string): string {
+  return existsSync(name) ? basename(resolve(name)) : name;
 }
 
 /** Weights twice (file and session), and what a process needs beside them. */
