@@ -138,7 +138,8 @@ function checkHost(guard: HostGuard): MiddlewareHandler {
     if (refusal !== undefined) throw new SwarmError('forbidden', refusal);
     await next();
     context.header('x-content-type-options', 'nosniff');
-    context.header('cache-control', 'no-store');
+    // Artifacts never change and say so themselves.
+    if (!context.res.headers.has('cache-control')) context.header('cache-control', 'no-store');
   };
 }
 

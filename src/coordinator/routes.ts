@@ -10,7 +10,6 @@ import type { ResponseOf, RouteName, ROUTES } from '../protocol/http.ts';
 import { webCryptoSignatures } from '../protocol/keys.ts';
 import { openSubmission, type OpenedSubmission } from '../protocol/submission.ts';
 import { PROTOCOL_VERSION } from '../protocol/version.ts';
-import { isEnded } from '../core/job.ts';
 import type { z } from 'zod';
 import type { Engine } from './engine.ts';
 import { explainInWords } from './explain-words.ts';
@@ -164,7 +163,7 @@ async function toSwarmView(context: RouteContext): Promise<ResponseOf<'swarm'>> 
     protocol: PROTOCOL_VERSION,
     uptimeMs: engine.now() - startedAt,
     peers: { known: state.peers.size, connected: [...state.sessions.values()].filter((s) => s.connected).length },
-    jobs: { known: state.jobs.size, active: [...state.jobs.values()].filter((job) => !isEnded(job.status)).length },
+    jobs: { known: state.jobs.size, active: state.activeJobs.size },
     artifacts: await objects.usage(),
     counters: { ...state.counters },
   };

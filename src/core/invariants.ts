@@ -89,6 +89,7 @@ function* checkSessions(state: State): Generator<string> {
 
 function* checkJobs(state: State): Generator<string> {
   for (const job of state.jobs.values()) {
+    if (isEnded(job.status) === state.activeJobs.has(job.id)) yield `job ${job.id} is ${job.status.kind}, miscounted`;
     if (!isEnded(job.status)) continue;
     for (const { name } of job.spec.stages)
       for (const epoch of state.stages.get(`${job.id}/${name}` as Stage['id'])?.running ?? [])

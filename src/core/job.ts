@@ -6,7 +6,7 @@ import type { EventBody } from './event.ts';
 import { toRecord } from './record.ts';
 import { addStages, startReadyStages } from './stage.ts';
 import { stopAttempts } from './attempt.ts';
-import type { JobRecord, JobStatus } from './state.ts';
+import type { JobRecord, JobStatus, State } from './state.ts';
 import { put, refuse, reply, type Turn } from './turn.ts';
 
 type EventOf<K extends EventBody['kind']> = Extract<EventBody, { kind: K }>;
@@ -30,7 +30,7 @@ export function onJobSubmitted(turn: Turn, event: EventOf<'job-submitted'>): voi
     );
   if (state.jobs.has(event.jobId))
     return refuse(turn, event.request, 'conflict', `job ${event.jobId} exists and was submitted by someone else`);
-  if (countActive(turn) >= state.limits.maxActiveJobs)
+  if (state.activeJobs.size >= state.limits.maxActiveJobs)
     return refuse(
       turn,
       event.request,
@@ -46,14 +46,13 @@ export function onJobSubmitted(turn: Turn, event: EventOf<'job-submitted'>): voi
     priority: event.spec.priority,
     status: { kind: 'running' },
   };
-  state.submissions.set(submission, job.id);
   saveJob(turn, job);
   addStages(turn, job);
   startReadyStages(turn, job);
   reply(turn, event.request, job.id, true);
 }
 
-export function submissionKey(submitter: string, clientKey: string): string {
+function submissionKey(submitter: string, clientKey: string): string {
   return `${submitter}/${clientKey}`;
 }
 
@@ -123,12 +122,14 @@ export function endJob(turn: Turn, job: JobRecord, status: JobStatus): void {
 }
 
 function saveJob(turn: Turn, job: JobRecord): void {
-  turn.state.jobs.set(job.id, job);
+  keepJob(turn.state, job);
   put(turn, toRecord('job', job));
 }
 
-function countActive(turn: Turn): number {
-  let active = 0;
-  for (const job of turn.state.jobs.values()) if (!isEnded(job.status)) active++;
-  return active;
+/** Puts a job into the state, with what is derived from it. */
+export function keepJob(state: State, job: JobRecord): void {
+  state.jobs.set(job.id, job);
+  state.submissions.set(submissionKey(job.submitter, job.spec.clientKey), job.id);
+  if (isEnded(job.status)) state.activeJobs.delete(job.id);
+  else state.activeJobs.add(job.id);
 }

@@ -3,7 +3,7 @@
 
 import { err, ok, type Result } from '../lib/result.ts';
 import type { StoredRecord } from './change.ts';
-import { submissionKey } from './job.ts';
+import { keepJob } from './job.ts';
 import { isRecordKind, toRecord, toStageRecord, versionOf, type FinishedRecord, type RecordKind } from './record.ts';
 import { createStage, creditPeer } from './stage.ts';
 import {
@@ -73,7 +73,8 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
       return set(state.invites, invite.id, invite);
     }
     case 'job':
-      return applyJob(state, value as JobRecord);
+      keepJob(state, value as JobRecord);
+      return true;
     case 'stage': {
       const record = value as StageRecord;
       const job = state.jobs.get(record.jobId);
@@ -82,11 +83,6 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
     default:
       return applyToStage(state, kind, value as { readonly stage: Stage['id'] });
   }
-}
-
-function applyJob(state: State, job: JobRecord): boolean {
-  state.submissions.set(submissionKey(job.submitter, job.spec.clientKey), job.id);
-  return set(state.jobs, job.id, job);
 }
 
 function applyToStage(state: State, kind: RecordKind, value: { readonly stage: Stage['id'] }): boolean {

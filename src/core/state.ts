@@ -166,6 +166,8 @@ export type State = {
   readonly members: Map<KeyId, MemberRecord>;
   readonly invites: Map<KeyId, InviteRecord>;
   readonly jobs: Map<JobId, JobRecord>;
+  /** Jobs that have not ended: derived from jobs, which are kept. */
+  readonly activeJobs: Set<JobId>;
   readonly stages: Map<StageId, Stage>;
   /** `<submitter>/<client key>` → job: derived from jobs. */
   readonly submissions: Map<string, JobId>;
@@ -209,6 +211,7 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
     members: new Map(),
     invites: new Map(),
     jobs: new Map(),
+    activeJobs: new Set(),
     stages: new Map(),
     submissions: new Map(),
     sessions: new Map(),

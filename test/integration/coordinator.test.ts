@@ -259,6 +259,7 @@ describe('what bad input gets', () => {
     expect(await statusOf(`${coordinator.url}/v1/session/hello`, announced, 'POST')).toBe(413);
     expect((await post('x'.repeat(2 * 1_024 * 1_024))).status).toBe(413);
     expect((await session.fetch('/v1/jobs?limit=0')).status).toBe(400);
+    expect((await session.fetch('/v1/jobs')).headers.get('cache-control')).toBe('no-store');
     expect((await session.fetch('/v1/jobs/nonsense')).status).toBe(400);
     expect((await session.fetch('/v1/jobs/0123456789abcdef')).status).toBe(404);
     expect((await session.fetch('/v1/events?job=0123456789abcdef')).status).toBe(404);
@@ -290,8 +291,9 @@ describe('what bad input gets', () => {
     };
     const small = await upload(new Uint8Array(50_000).fill(1));
     expect(await codeOf(upload(new Uint8Array(60_000).fill(2)))).toBe('quota-exceeded');
-    const back = new Uint8Array(await (await session.fetch(`/v1/artifacts/${small}`)).arrayBuffer());
-    expect(back).toEqual(new Uint8Array(50_000).fill(1));
+    const response = await session.fetch(`/v1/artifacts/${small}`);
+    expect(response.headers.get('cache-control')).toMatch(/immutable/);
+    expect(new Uint8Array(await response.arrayBuffer())).toEqual(new Uint8Array(50_000).fill(1));
   });
 });
 

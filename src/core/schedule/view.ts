@@ -1,7 +1,7 @@
 // Owns the read-only view of the state that a plan is made from: only what placement needs, in a fixed order.
 
 import type { PeerId, StageId } from '../../lib/ids.ts';
-import type { RetryRecord, Session, Stage, State } from '../state.ts';
+import type { JobRecord, RetryRecord, Session, Stage, State } from '../state.ts';
 import { estimateMsPerItem, estimateWorkloadMsPerItem } from './estimate.ts';
 
 export type PeerView = {
@@ -46,7 +46,11 @@ export function toView(state: State, at: number): View {
 
 /** Started stages of running jobs: by priority, then by age, then by place in the spec. */
 function runnableStages(state: State): Stage[] {
-  const jobs = [...state.jobs.values()].filter((job) => job.status.kind === 'running');
+  const jobs: JobRecord[] = [];
+  for (const id of state.activeJobs) {
+    const job = state.jobs.get(id);
+    if (job?.status.kind === 'running') jobs.push(job);
+  }
   jobs.sort((a, b) => b.priority - a.priority || a.submittedAt - b.submittedAt || (a.id < b.id ? -1 : 1));
   const stages: Stage[] = [];
   for (const job of jobs)
