@@ -17,7 +17,7 @@ import { webCryptoSignatures, type Signer } from '../protocol/keys.ts';
 import { openFirst, type Connection } from './connect.ts';
 import { toHome } from './home.ts';
 import { enrol } from './join.ts';
-import { readVersion } from './version.ts';
+import { APP_DIR, readVersion } from './version.ts';
 
 const MAIN = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url));
 const CONNECT_MS = 60_000;
@@ -99,10 +99,12 @@ async function startAgentProcess(
     '--slowdown',
     String(slowdown),
   ];
+  // As scripts/swarm.mjs has it: without it each agent keeps the compiler in memory.
+  const env = { NODE_COMPILE_CACHE: join(APP_DIR, '.cache', 'compile'), ...process.env };
   const log = openSync(join(home.dir, 'log'), 'a', 0o600);
   try {
     // A group of its own: Ctrl-C in the terminal is for the demo, which ends its agents in order.
-    return spawn(process.execPath, [MAIN, ...args], { stdio: ['pipe', 'ignore', log], detached: true });
+    return spawn(process.execPath, [MAIN, ...args], { env, stdio: ['pipe', 'ignore', log], detached: true });
   } finally {
     closeSync(log);
   }

@@ -82,4 +82,5 @@ function reportError(error: unknown, isJson: boolean): number {
   return known ? toExitCode(known.code) : EXIT_CODES.failed;
 }
 
-if (import.meta.main) await main(process.argv);
+// scripts/swarm.mjs imports this file and names it as the program.
+if (import.meta.main || process.argv[1] === import.meta.filename) await main(process.argv);
