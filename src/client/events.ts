@@ -1,6 +1,7 @@
 // Owns the live stream on the client's side: server-sent events (WHATWG HTML, section 9.2) over an authenticated fetch,
 // opened again after a cut. EventSource cannot carry a token, hence our own reader.
 
+import { z } from 'zod';
 import type { JobId } from '../lib/ids.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import { EVENTS_PATH } from '../protocol/http.ts';
@@ -74,17 +75,30 @@ async function* parseEvents(body: ReadableStream<Uint8Array>, heard: () => void)
   }
 }
 
-/** Comments keep the connection alive; what this version does not know is passed over. */
+/** Comments keep the connection alive; kinds of events that this version does not know are passed over. */
 function parseBlock(block: string): LiveEvent | undefined {
   const data = block
     .split('\n')
     .filter((line) => line.startsWith('data:'))
     .map((line) => line.slice(5).trimStart())
     .join('\n');
-  if (data === '') return undefined;
+  const value = data === '' ? undefined : parseJson(data);
+  const parsed = liveEventSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  // To pass over these, too, would be to wait for ever for the end of a job.
+  if (knownKind.safeParse(value).success)
+    throw new SwarmError(
+      'old-protocol',
+      'the live stream is not what this version understands: update Backyard Swarm on both sides',
+    );
+  return undefined;
+}
+
+const knownKind = z.object({ type: z.enum(['job', 'swarm']) });
+
+function parseJson(text: string): unknown {
   try {
-    const parsed = liveEventSchema.safeParse(JSON.parse(data));
-    return parsed.success ? parsed.data : undefined;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

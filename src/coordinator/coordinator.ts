@@ -1,7 +1,7 @@
 // Owns a running coordinator: opens what it keeps, wires the parts, listens, and stops in order. Decides nothing itself.
 
 import { mkdir } from 'node:fs/promises';
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
@@ -116,7 +116,7 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   const { metricsToken } = config;
   const app = createApp({ handlers, gatekeeper, objects, live, metrics, hostGuard, logger, version, metricsToken });
 
-  const server = createServer(listening.tls);
+  const { server, close: closeServer } = createServer(listening.tls);
   const onRequest = getRequestListener(app.fetch);
   server.on('request', (request, response) => void onRequest(request, response));
   const partCheck = new PartCheck(engine, objects);
@@ -132,7 +132,7 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
     isStopping = true;
     live.stop();
     links.stop();
-    await closeServer(server);
+    await closeServer();
     await kept.disposeAsync();
     logger.info({}, 'the coordinator stopped');
   };
@@ -153,15 +153,3 @@ function mayUpgrade(guard: HostGuard, request: IncomingMessage, socket: Duplex):
   );
   return false;
 }
-
-/** Lets requests that are nearly done end, then closes what is left. */
-async function closeServer(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  const idle = setInterval(() => server.closeIdleConnections(), 20);
-  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
-  await closed;
-  clearInterval(idle);
-  clearTimeout(timer);
-}
-
-const CLOSE_MS = 2_000;

@@ -3,7 +3,7 @@
 
 import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type Socket } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { loadOrCreateTlsIdentity, toServerTlsOptions, type TlsIdentity } from '../identity/tls.ts';
@@ -11,6 +11,9 @@ import { SwarmError } from '../protocol/errors.ts';
 import type { CoordinatorConfig } from './config.ts';
 
 const MAX_CONNECTIONS = 4_096;
+/** For the TLS handshake, and for the headers of a request. */
+const FIRST_WORDS_MS = 15_000;
+const CLOSE_MS = 2_000;
 
 /** How a coordinator will listen. `tls` is absent on loopback. */
 export type Listening = {
@@ -37,13 +40,33 @@ export async function prepareListening(config: CoordinatorConfig): Promise<Liste
   return { tls, hosts: [...LOOPBACK_HOSTS, ...addresses, ...names, ...publicHosts] };
 }
 
-/** A server that does not listen yet. Uploads may take hours; what stalls is cut off by its handler. */
-export function createServer(tls: TlsIdentity | undefined): Server {
-  const server = tls ? createHttpsServer(toServerTlsOptions(tls)) : createHttpServer();
+/** A server that does not listen yet, and how to close it. Uploads may take hours; what stalls its handler cuts off. */
+export function createServer(tls: TlsIdentity | undefined): { server: Server; close: () => Promise<void> } {
+  const server = tls
+    ? createHttpsServer({ ...toServerTlsOptions(tls), handshakeTimeout: FIRST_WORDS_MS })
+    : createHttpServer();
   server.requestTimeout = 0;
-  server.headersTimeout = 15_000;
+  server.headersTimeout = FIRST_WORDS_MS;
   server.maxConnections = MAX_CONNECTIONS;
-  return server;
+  // The server itself forgets sockets that were upgraded, and does not know those whose TLS handshake has not ended.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return { server, close: () => closeServer(server, sockets) };
+}
+
+/** Lets requests that are nearly done end, then ends what is left. */
+async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const idle = setInterval(() => server.closeIdleConnections(), 20);
+  const timer = setTimeout(() => {
+    for (const socket of sockets) socket.destroy();
+  }, CLOSE_MS);
+  await closed;
+  clearInterval(idle);
+  clearTimeout(timer);
 }
 
 /** Listens and returns every address at which others can reach it, loopback first. Throws 'port-in-use', 'bad-input'. */

@@ -37,6 +37,8 @@ function addPeer(turn: Turn, event: Enrolment): void {
 function useInvite(turn: Turn, invite: NonNullable<Enrolment['invite']>, key: Enrolment['key']): string | undefined {
   const used: InviteRecord = turn.state.invites.get(invite.id) ?? { ...invite, usedBy: [] };
   if (turn.at > invite.expiresAt) return 'the invite has expired; ask for a new one (swarm invite)';
+  // Else whoever was given another role since could go back to the one before.
+  if (used.usedBy.includes(key)) return 'this key has used the invite before; ask for a new one (swarm invite)';
   if (used.usedBy.length >= invite.maxUses)
     return `the invite has been used ${used.usedBy.length} of ${invite.maxUses} times; ask for a new one (swarm invite)`;
   const record = { ...used, usedBy: [...used.usedBy, key] };

@@ -374,6 +374,18 @@ describe('invites', () => {
     });
   });
 
+  test('an invite gives its role to a key once: a later role is not undone with it', () => {
+    const swarm = new CoreHarness();
+    const first = { id: key(90), maxUses: 5, expiresAt: 5_000 };
+    const later = { id: key(91), maxUses: 1, expiresAt: 5_000 };
+    enrol(swarm, 1, first);
+    const enrolment = { kind: 'member-enrolled', request: 2, key: key(1), name: 'n', role: 'viewer' } as const;
+    expect(replyOf(swarm.send({ ...enrolment, invite: later }))).toMatchObject({ changed: true });
+    expect(enrol(swarm, 1, first)).toMatchObject({ code: 'bad-invite', message: expect.stringContaining('before') });
+    expect(swarm.state.members.get(key(1))).toMatchObject({ role: 'viewer' });
+    expect(swarm.state.invites.get(key(90))?.usedBy).toHaveLength(1);
+  });
+
   test('an expired invite is refused by the coordinator’s clock', () => {
     const swarm = new CoreHarness();
     swarm.at = 5_001;

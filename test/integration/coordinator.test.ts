@@ -187,6 +187,12 @@ describe('who may come in', () => {
     const { url, swarm, admin: signer } = coordinator;
     const wrong = new Session({ url, swarm, signer, tlsPin, fetch: pinnedFetch(new PinnedAgent(tlsPin)) });
     await expect(wrong.open()).rejects.toThrow(/does not have the key/);
+    // One who connects and does not even begin TLS does not hold up the end.
+    const mute = connect({ port: Number(new URL(url).port), host: '127.0.0.1' });
+    mute.on('error', () => undefined);
+    await new Promise<void>((resolve) => mute.once('connect', resolve));
+    await coordinator.stop();
+    mute.destroy();
   });
 });
 
