@@ -108,6 +108,8 @@ function openMerge(modelId: string): OpenRun {
       const parts = await readParts(items, inDir);
       const maker = await readMaker(parts, modelId);
       const merged = await mergeParts({ parts, outFile, allowGaps: true, ...maker, ...reportTo(hooks, start) });
+      const gaps = merged.missing === 0 ? '' : `; ${merged.missing} items failed and are left out`;
+      hooks.log('info', `merged ${merged.rows} rows from ${parts.length} parts${gaps}`);
       return { inline: { rows: merged.rows, missing: merged.missing } };
     },
     close: async () => {},
