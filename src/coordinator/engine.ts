@@ -56,8 +56,11 @@ export class Engine {
       else records.push(record);
     const incarnation = (identity?.incarnation ?? 0) + 1;
     const recovered = recover(records, incarnation, { ...DEFAULT_LIMITS, ...options.limits });
-    if (!recovered.ok)
-      throw new SwarmError('store-newer', `the state cannot be read: ${recovered.error}; update Backyard Swarm`);
+    if (!recovered.ok) {
+      const { code, message } = recovered.error;
+      const remedy = code === 'store-newer' ? 'update Backyard Swarm' : 'restore a backup';
+      throw new SwarmError(code, `the state cannot be read: ${message}; ${remedy}`);
+    }
     const { swarm, adminKey } = options;
     const record = toIdentityRecord({ incarnation, swarm, adminKey });
     await options.store.commit([{ op: 'put', record }]);

@@ -1,6 +1,7 @@
 // Owns the way back: a state from the store's records. No old logic is replayed; sessions and attempts start empty and
 // come back with what agents say in their hellos.
 
+import { toStageId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { StoredRecord } from './change.ts';
 import { keepJob } from './job.ts';
@@ -34,18 +35,24 @@ const ORDER: readonly RecordKind[] = [
   'failure',
 ];
 
+export type RecoveryFault = { readonly code: 'store-newer' | 'store-corrupt'; readonly message: string };
+
 /**
  * Builds the state from records in any order.
- * An error names a record that this version cannot read; nothing has been changed then.
+ * A fault names a record that this version cannot read, or one without what it belongs to.
  */
-export function recover(records: readonly StoredRecord[], incarnation: number, limits?: Limits): Result<State> {
+export function recover(
+  records: readonly StoredRecord[],
+  incarnation: number,
+  limits?: Limits,
+): Result<State, RecoveryFault> {
   const state = createState(incarnation, limits);
   const byKind = new Map<RecordKind, StoredRecord[]>(ORDER.map((kind) => [kind, []]));
   for (const record of records) {
     if (!isRecordKind(record.kind))
-      return err(`the store holds a record of an unknown kind "${record.kind}" (${record.id})`);
+      return newer(`the store holds a record of an unknown kind "${record.kind}" (${record.id})`);
     if (record.version !== versionOf(record.kind))
-      return err(
+      return newer(
         `record ${record.kind} ${record.id} has version ${record.version}; this release reads ${versionOf(record.kind)}`,
       );
     byKind.get(record.kind)?.push(record);
@@ -53,9 +60,16 @@ export function recover(records: readonly StoredRecord[], incarnation: number, l
   for (const kind of ORDER)
     for (const record of byKind.get(kind) ?? [])
       if (!apply(state, kind, record.value))
-        return err(`record ${kind} ${record.id} belongs to a job or stage that is not in the store`);
+        return err({
+          code: 'store-corrupt',
+          message: `record ${kind} ${record.id} belongs to a job or stage that is not in the store`,
+        });
   for (const stage of state.stages.values()) derivePending(stage);
   return ok(state);
+}
+
+function newer(message: string): Result<never, RecoveryFault> {
+  return err({ code: 'store-newer', message });
 }
 
 function apply(state: State, kind: RecordKind, value: unknown): boolean {
@@ -78,7 +92,8 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
     case 'stage': {
       const record = value as StageRecord;
       const job = state.jobs.get(record.jobId);
-      return job !== undefined && set(state.stages, record.id, createStage(job, record));
+      if (!job?.spec.stages.some(({ name }) => toStageId(job.id, name) === record.id)) return false;
+      return set(state.stages, record.id, createStage(job, record));
     }
     default:
       return applyToStage(state, kind, value as { readonly stage: Stage['id'] });

@@ -396,7 +396,18 @@ describe('invites', () => {
 describe('recovery', () => {
   test('a record of a newer version is refused', () => {
     const record = { kind: 'job', id: JOB, version: 99, value: {} };
-    expect(recover([record], 2)).toEqual({ ok: false, error: expect.stringContaining('has version 99') });
+    const error = { code: 'store-newer', message: expect.stringContaining('has version 99') };
+    expect(recover([record], 2)).toEqual({ ok: false, error });
+  });
+
+  test('a record without what it belongs to is no newer version’s: the store is broken', () => {
+    const swarm = new CoreHarness();
+    swarm.submit(specOf(1));
+    const records = [...swarm.store.values()];
+    const alone = records.filter(({ kind }) => kind === 'stage');
+    expect(recover(alone, 2)).toMatchObject({ ok: false, error: { code: 'store-corrupt' } });
+    const other = { kind: 'stage', id: `${JOB}/x`, version: 1, value: { id: `${JOB}/x`, jobId: JOB } };
+    expect(recover([...records, other], 2)).toMatchObject({ ok: false, error: { code: 'store-corrupt' } });
   });
 
   test('finished items, retries and failures are not handed out again', () => {

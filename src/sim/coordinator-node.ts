@@ -61,7 +61,7 @@ export class CoordinatorNode {
   start(): void {
     const { clock, disk, limits, onStepped, onStarted } = this.#options;
     const recovered = recover(disk.records(), disk.nextIncarnation(), limits);
-    if (!recovered.ok) throw new Error(`recovery failed: ${recovered.error}`);
+    if (!recovered.ok) throw new Error(`recovery failed: ${recovered.error.message}`);
     const state = recovered.value;
     const step = (event: Event): Step => {
       const stepped = this.#options.step(state, event);

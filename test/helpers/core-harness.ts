@@ -81,7 +81,7 @@ export class CoreHarness {
   /** kill -9 and start: the state is what the store holds. */
   restart(): void {
     const recovered = recover([...this.store.values()], this.state.incarnation + 1, this.#limits);
-    if (!recovered.ok) throw new Error(recovered.error);
+    if (!recovered.ok) throw new Error(recovered.error.message);
     this.state = recovered.value;
   }
 
