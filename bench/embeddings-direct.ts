@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ort from 'onnxruntime-node';
+import { toBatches } from '../src/workloads/embeddings/encoder-batches.ts';
 import { UseLiteTokenizer } from '../src/workloads/embeddings/use-lite/encoder.ts';
 import { useLiteFiles } from '../src/workloads/embeddings/use-lite/convert.ts';
 import { PAD_ID, USE_LITE_DIMS, type Precision } from '../src/workloads/embeddings/use-lite/graph.ts';
@@ -13,7 +14,7 @@ export type DirectOptions = {
   readonly modelDir: string;
   readonly precision: Precision;
   readonly threads: number;
-  /** Sentences in one call of ONNX Runtime. */
+  /** Most sentences in one call of ONNX Runtime. */
   readonly batchSize: number;
 };
 
@@ -23,7 +24,7 @@ export type DirectResult = {
   readonly sentencesPerSecond: number;
 };
 
-/** Embeds the sentences, sorted by length, in one process. Loading the model and a warm-up batch are not timed. */
+/** Embeds the sentences, all sorted by length, in one process and the swarm's batches. Loading the model and a warm-up batch are not timed. */
 export async function embedDirectly(sentences: readonly string[], options: DirectOptions): Promise<DirectResult> {
   const { network, vocabulary } = useLiteFiles(options.precision);
   const tokenizer = new UseLiteTokenizer(
@@ -41,10 +42,8 @@ export async function embedDirectly(sentences: readonly string[], options: Direc
   );
   const startedAt = performance.now();
   const ids = sentences.map((text) => tokenizer.encode(text));
-  const order = ids.map((_, index) => index).toSorted((a, b) => (ids[a]?.length ?? 0) - (ids[b]?.length ?? 0));
   const vectors = new Float32Array(sentences.length * USE_LITE_DIMS);
-  for (let at = 0; at < order.length; at += options.batchSize) {
-    const batch = order.slice(at, at + options.batchSize);
+  for (const batch of toBatches(ids, options.batchSize)) {
     const rows = await runBatch(
       session,
       batch.map((index) => ids[index] ?? []),

@@ -8,16 +8,9 @@ import ort from 'onnxruntime-node';
 import { assert } from '../../lib/assert.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { Encoder, Precision } from './encoder.ts';
+import type { TokenIds } from './encoder-batches.ts';
 import { normalizeRows, poolTokens } from './encoder-pooling.ts';
-import {
-  embedInBatches,
-  MICRO_BATCH,
-  openSession,
-  toFloats,
-  toIdTensor,
-  type Session,
-  type TokenIds,
-} from './encoder-session.ts';
+import { embedInBatches, MICRO_BATCH, openSession, toFloats, toIdTensor, type Session } from './encoder-session.ts';
 import { hashModelFiles, toModelId } from './model-files.ts';
 import { readModelFolder, readTokenizerFiles, type FolderModel } from './model-folder.ts';
 

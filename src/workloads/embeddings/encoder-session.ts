@@ -1,10 +1,11 @@
-// Owns ONNX Runtime: opening a session on the CPU and running texts' ids through it in micro-batches of like length.
-// Does not know tokenisers or pooling.
+// Owns ONNX Runtime: opening a session on the CPU and running texts' ids through it in micro-batches.
+// Does not know tokenisers or pooling, nor which texts go together.
 
 import ort from 'onnxruntime-node';
 import { SwarmError } from '../../protocol/errors.ts';
+import { toBatches, type TokenIds } from './encoder-batches.ts';
 
-/** Texts in one run of the network: part of the result class, so it is fixed. */
+/** Most texts in one run of the network: part of the result class, so it is fixed. */
 export const MICRO_BATCH = 32;
 
 export type Session = ort.InferenceSession;
@@ -31,13 +32,7 @@ export async function openSession(source: Uint8Array | string, threads: number, 
   }
 }
 
-/** One text's token ids. */
-export type TokenIds = readonly number[];
-
-/**
- * Runs ids through `runBatch`, longest texts last so that little padding is computed, and restores the order.
- * Returns rows of `dims` floats.
- */
+/** Runs ids through `runBatch`, texts of like length together, and restores the order. Returns rows of `dims` floats. */
 export async function embedInBatches(
   texts: readonly TokenIds[],
   dims: number,
@@ -45,19 +40,13 @@ export async function embedInBatches(
   runBatch: (batch: readonly TokenIds[]) => Promise<Float32Array>,
 ): Promise<Float32Array> {
   const rows = new Float32Array(texts.length * dims);
-  const order = texts.map((_, index) => index).toSorted((a, b) => lengthOf(texts, a) - lengthOf(texts, b) || a - b);
-  for (let at = 0; at < order.length; at += batchSize) {
-    const indices = order.slice(at, at + batchSize);
+  for (const indices of toBatches(texts, batchSize)) {
     const vectors = await runBatch(indices.map((index) => texts[index] ?? []));
     for (const [row, index] of indices.entries()) {
       rows.set(vectors.subarray(row * dims, (row + 1) * dims), index * dims);
     }
   }
   return rows;
-}
-
-function lengthOf(texts: readonly TokenIds[], index: number): number {
-  return texts[index]?.length ?? 0;
 }
 
 /** Ids as one int64 tensor [texts, longest], shorter ones filled with `padId`. Never empty: a text has at least one column. */
