@@ -27,6 +27,8 @@ import { createMeter, type Meter } from './telemetry.ts';
 
 const ITEM_CACHE_BYTES = GIB;
 const UPLOADS_AT_ONCE = 4;
+/** Tasks whose inputs are fetched while others compute, so that the device does not wait for them. */
+const PREPARED_AHEAD = 1;
 /** Besides those that are busy: a stage's runner stays warm while the next stage's begins. */
 const SPARE_WARM = 1;
 const MAX_NAME_CHARS = 64;
@@ -93,6 +95,7 @@ async function makeTools(
     ...made,
     inputs: await TaskInputs.open(join(dir, 'scratch', 'inputs'), access, cache),
     models: new ModelCache(join(dir, 'models'), cacheBytes, access, logger),
+    computing: new Semaphore(slots),
     uploads: new Semaphore(UPLOADS_AT_ONCE),
     threads: Math.max(1, Math.floor(threads / slots)),
   };
@@ -105,7 +108,7 @@ async function toCoreConfig(settings: AgentSettings, devices: Devices): Promise<
     version: await readVersion(appDir),
     devices: devices.all,
     backlog: Math.min(backlog, MAX_BACKLOG),
-    slots,
+    slots: slots + PREPARED_AHEAD,
   };
 }
 

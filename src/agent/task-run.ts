@@ -29,6 +29,8 @@ export type TaskTools = {
   readonly inputs: TaskInputs;
   readonly models: ModelCache;
   readonly access: HttpAccess;
+  /** A place for each task that may compute at once. */
+  readonly computing: Semaphore;
   readonly uploads: Semaphore;
   readonly logs: LogOutbox;
   readonly signer: Signer;
@@ -87,17 +89,12 @@ async function runTask(order: TaskOrder, tools: TaskTools): Promise<RunOutcome> 
     threads: tools.threads,
     ...(model && held && { model: { ...model, dir: held.dir } }),
   };
-  return await tools.pool.run({
-    signer: job.signer,
-    workload: spec.workload,
-    init,
-    range,
-    inputs: placed.inputs,
+  const run = {
+    ...{ signer: job.signer, workload: spec.workload, init, range, inputs: placed.inputs, signal, onProgress },
     idleTimeoutMs: spec.idleTimeoutMs,
-    signal,
-    onProgress,
-    onLog: (level, text) => tools.logs.add(job.id, spec.name, level, text),
-  });
+    onLog: (level: 'info' | 'warn' | 'error', text: string) => tools.logs.add(job.id, spec.name, level, text),
+  };
+  return await tools.computing.run(signal, () => tools.pool.run(run));
 }
 
 /** Signs and uploads a part for as long as the task is wanted; the file is gone afterwards. */

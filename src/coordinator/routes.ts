@@ -60,7 +60,10 @@ export function createHandlers(context: RouteContext): Handlers {
 
   return {
     health: () => ({ status: 'ok' }),
-    ready: () => ({ status: context.isStopping() ? 'stopping' : 'ready' }),
+    ready: () => {
+      if (context.isStopping()) throw new SwarmError('unavailable', 'the coordinator is stopping');
+      return { status: 'ready' };
+    },
     greet: ({ body }) => gatekeeper.greet(body),
     prove: async ({ body }) => {
       const { token, expiresInMs, role, name } = await gatekeeper.prove(body.handshake, body.proof);

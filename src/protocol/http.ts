@@ -87,9 +87,9 @@ export const ROUTES = {
   ready: route({
     method: 'get',
     path: '/readyz',
-    summary: 'The coordinator takes work.',
+    summary: 'The coordinator takes work; 503 while it stops.',
     access: 'public',
-    response: z.strictObject({ status: z.enum(['ready', 'stopping']) }),
+    response: z.strictObject({ status: z.literal('ready') }),
   }),
   greet: route({
     method: 'post',

@@ -48,7 +48,7 @@ export type AgentConfig = {
   readonly sandbox?: string;
   readonly devices: readonly Device[];
   readonly backlog: number;
-  /** Tasks that may compute at once. */
+  /** Tasks that may run at once: compute, or be made ready to. */
   readonly slots: number;
 };
 
