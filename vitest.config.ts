@@ -4,7 +4,15 @@ export default defineConfig({
   test: {
     projects: [
       // The pure core shares nothing between files, so it needs no isolation and runs in about a second.
-      { test: { name: 'unit', include: ['src/**/*.test.ts', 'test/architecture.test.ts'], isolate: false } },
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/architecture.test.ts'],
+          isolate: false,
+          // A deadline for what hangs, not a speed: machines are shared.
+          testTimeout: 30_000,
+        },
+      },
       {
         test: {
           name: 'integration',

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { ArtifactId } from '../lib/ids.ts';
 import { hashBytes } from '../objects/objects-hash.ts';
 import { hexOf } from '../objects/objects.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 
 const FILE_NAME = /^[0-9a-f]{64}$/;
 

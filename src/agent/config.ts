@@ -1,4 +1,4 @@
-// Owns what an agent is told at its start, its defaults, and the logger it is given. Does not read the environment.
+// Owns what an agent is told at its start, and its defaults. Does not read the environment.
 
 import { availableParallelism, totalmem } from 'node:os';
 import { GIB, MIB } from '../lib/byte-sizes.ts';
@@ -32,16 +32,6 @@ export type AgentConfig = {
 
 /** As AgentConfig, with nothing left open. */
 export type AgentSettings = Required<Omit<AgentConfig, 'url'>> & Pick<AgentConfig, 'url'>;
-
-export type LogFields = { readonly [field: string]: unknown };
-
-/** What the shell uses of pino. */
-export type Logger = {
-  debug(fields: LogFields, message: string): void;
-  info(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  error(fields: LogFields, message: string): void;
-};
 
 const DEFAULT_BACKLOG = 64;
 const DEFAULT_CACHE_BYTES = 20 * GIB;

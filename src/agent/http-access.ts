@@ -9,7 +9,7 @@ import { defined } from '../lib/assert.ts';
 import { ERROR_CODES, SwarmError, type ErrorCode } from '../protocol/errors.ts';
 import { ARTIFACTS_PATH } from '../protocol/http.ts';
 import type { TransferOptions } from '../objects/transfer-http.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { LinkIdentity } from './link-socket.ts';
 

@@ -11,6 +11,7 @@ import { AGENT_PATH } from '../protocol/http.ts';
 import { drawNonce, webCryptoSignatures, type Signer } from '../protocol/keys.ts';
 import type { Membership } from '../protocol/membership.ts';
 import type { Endpoint } from './endpoints.ts';
+import { parseJson } from '../lib/json.ts';
 
 /** Connecting and shaking hands together. */
 const OPEN_MS = 15_000;
@@ -146,13 +147,5 @@ export class LinkSocket {
     if (this.#listener) this.#listener(text);
     else if (waiting) waiting.resolve(text);
     else this.#texts.push(text);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

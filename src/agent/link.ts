@@ -8,7 +8,7 @@ import type { PinnedAgent } from '../identity/pinned-agent.ts';
 import { decodeToAgent, encodeFrames } from '../protocol/codec.ts';
 import type { ToAgent } from '../protocol/to-agent.ts';
 import type { ToCoordinator } from '../protocol/to-coordinator.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { Endpoint } from './endpoints.ts';
 import { LinkRefused, openLinkSocket, type LinkIdentity, type LinkSocket } from './link-socket.ts';
 

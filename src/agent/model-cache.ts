@@ -9,7 +9,7 @@ import { toCanceled } from '../objects/objects-stream.ts';
 import { downloadArtifact } from '../objects/transfer-download.ts';
 import type { ModelSpec } from '../protocol/job-spec.ts';
 import { hashModelFiles, toModelId } from '../workloads/embeddings/model-files.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { HttpAccess } from './http-access.ts';
 import { prepareBuiltInModel } from './model-preparation.ts';
 

@@ -6,6 +6,7 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { err, ok, type Result } from '../lib/result.ts';
+import { parseJson } from '../lib/json.ts';
 
 const PREPARE_MS = 600_000;
 const MAX_OUTPUT_CHARS = 64 * 1_024;
@@ -30,7 +31,7 @@ export async function prepareBuiltInModel(
   signal.throwIfAborted();
   const answer = await runChild(JSON.stringify(order), signal);
   signal.throwIfAborted();
-  const prepared = preparedSchema.safeParse(toJson(answer.stdout));
+  const prepared = preparedSchema.safeParse(parseJson(answer.stdout));
   if (answer.code === 0 && prepared.success) return ok(prepared.data);
   return err(answer.stderr.trim().slice(-1_000) || `the preparation ended with code ${answer.code}`);
 }
@@ -49,12 +50,4 @@ function runChild(line: string, signal: AbortSignal): Promise<ChildAnswer> {
     child.on('error', (error) => (stderr += error.message));
     child.on('close', (code) => resolve({ code, stdout, stderr }));
   });
-}
-
-function toJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -11,7 +11,7 @@ import type { Signer } from '../protocol/keys.ts';
 import { signReceipt } from '../protocol/receipt.ts';
 import type { Outcome, ReportedPart } from '../protocol/to-coordinator.ts';
 import type { RunInit } from '../workloads/workload.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { HttpAccess } from './http-access.ts';
 import type { CheckedStage } from './jobs.ts';
 import type { LogOutbox } from './log-outbox.ts';

@@ -1,6 +1,6 @@
 // Owns `swarm agent`: lends this machine to the swarm it joined, in the foreground.
 
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { EXIT_CODES } from './exit-codes.ts';
 import { readGlobals, type Globals } from './globals.ts';
 import { aborted, onInterrupt } from './interrupt.ts';
@@ -8,6 +8,8 @@ import { createLogger } from './logger.ts';
 import { note } from './output.ts';
 import { loadSettings, type Flags } from './settings.ts';
 import { APP_DIR } from './version.ts';
+
+type AgentFlags = Flags & { readonly untilStdinEnds?: true };
 
 export function registerAgent(program: Command): void {
   program
@@ -21,13 +23,22 @@ export function registerAgent(program: Command): void {
     .option('--sandbox <level>', 'auto, bubblewrap or permission')
     .option('--memory <size>', 'memory for tasks, such as 4GiB')
     .option('--log-level <level>', 'debug, info, warn or error')
+    .addOption(new Option('--until-stdin-ends', 'end with the program that started it').hideHelp())
     .addHelpText('after', '\nExamples:\n  swarm agent\n  swarm agent --threads 4 --memory 4GiB')
-    .action(async ({ url, ...flags }: Flags, command: Command) => {
-      process.exitCode = await runAgent(readGlobals(command), { ...flags, coordinatorUrl: url });
+    .action(async ({ url, untilStdinEnds, ...flags }: AgentFlags, command: Command) => {
+      const lent = untilStdinEnds === true ? stdinEnds() : new Promise<void>(() => {});
+      process.exitCode = await runAgent(readGlobals(command), { ...flags, coordinatorUrl: url }, lent);
     });
 }
 
-async function runAgent({ home, output }: Globals, flags: Flags): Promise<number> {
+/** A pipe from a program ends with it, however it ended. */
+function stdinEnds(): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdin.once('close', resolve).once('error', resolve).resume();
+  });
+}
+
+async function runAgent({ home, output }: Globals, flags: Flags, until: Promise<void>): Promise<number> {
   const settings = await loadSettings(home.dir, flags);
   const { name, coordinatorUrl: url, threads, slots, slowdown, sandbox, memory, cache } = settings;
   const { startAgent } = await import('../agent/agent.ts');
@@ -44,8 +55,8 @@ async function runAgent({ home, output }: Globals, flags: Flags): Promise<number
     { logger },
   );
   note(output, `${name} lends its power; Ctrl-C takes it back`);
-  const ended = await Promise.race([agent.ended, aborted(interrupt.signal)]);
-  if (ended === undefined) return interrupt.exitCode();
+  const ended = await Promise.race([agent.ended, aborted(interrupt.signal), until]);
+  if (ended === undefined) return interrupt.signal.aborted ? interrupt.serviceExitCode() : EXIT_CODES.ok;
   process.stderr.write(`error: the agent ended: ${ended.reason}\n`);
   return EXIT_CODES.refused;
 }

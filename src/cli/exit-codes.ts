@@ -13,6 +13,7 @@ export const EXIT_CODES = {
   refused: 6,
   badInput: 7,
   interrupted: 130,
+  terminated: 143,
 } as const;
 
 export const EXIT_CODES_HELP = `Exit codes:
@@ -20,7 +21,7 @@ export const EXIT_CODES_HELP = `Exit codes:
   1  failed                      5  the coordinator cannot be reached
   2  wrong usage                 6  refused (not a member, not allowed)
   3  completed with failures     7  bad input
-  130  interrupted`;
+  130  interrupted (Ctrl-C)      143  terminated (SIGTERM) before the end`;
 
 /** The exit code for an error's code. */
 export function toExitCode(code: ErrorCode): number {

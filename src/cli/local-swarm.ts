@@ -17,6 +17,7 @@ import { webCryptoSignatures, type Signer } from '../protocol/keys.ts';
 import { openFirst, type Connection } from './connect.ts';
 import { toHome } from './home.ts';
 import { enrol } from './join.ts';
+import { onExit } from './last-resort.ts';
 import { APP_DIR, readVersion } from './version.ts';
 
 const MAIN = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url));
@@ -62,6 +63,7 @@ export async function startLocalSwarm(dir: string, agents: readonly LocalAgent[]
   const pids = await Promise.all(
     agents.map(async (agent) => {
       const process = await startAgentProcess(dir, coordinator, admin, agent);
+      cleanup.use(onExit(() => process.kill('SIGKILL')));
       cleanup.defer(() => endProcess(process));
       void awaitEnd(process, agent, join(dir, agent.name, 'log')).then(broken.resolve);
       return process.pid ?? 0;
@@ -98,12 +100,14 @@ async function startAgentProcess(
     String(threads),
     '--slowdown',
     String(slowdown),
+    '--until-stdin-ends',
   ];
   // As scripts/swarm.mjs has it: without it each agent keeps the compiler in memory.
   const env = { NODE_COMPILE_CACHE: join(APP_DIR, '.cache', 'compile'), ...process.env };
   const log = openSync(join(home.dir, 'log'), 'a', 0o600);
   try {
-    // A group of its own: Ctrl-C in the terminal is for the demo, which ends its agents in order.
+    // A group of its own: Ctrl-C in the terminal is for the demo, which ends its agents in order. Should it be killed, the
+    // pipe ends and the agents with it.
     return spawn(process.execPath, [MAIN, ...args], { env, stdio: ['pipe', 'ignore', log], detached: true });
   } finally {
     closeSync(log);

@@ -56,7 +56,7 @@ async function runCoordinator({ home, output }: Globals, flags: Flags): Promise<
   const shown = { swarm: coordinator.swarm, urls: coordinator.urls };
   print(output, shown, () => describe(coordinator));
   const failure = await Promise.race([fatal.promise, aborted(interrupt.signal)]);
-  if (failure === undefined) return interrupt.exitCode();
+  if (failure === undefined) return interrupt.serviceExitCode();
   process.stderr.write(`error: the coordinator had to stop: ${failure.message}\n`);
   return EXIT_CODES.failed;
 }

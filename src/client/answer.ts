@@ -4,6 +4,7 @@
 import type { z } from 'zod';
 import { ERROR_CODES, SwarmError, type ErrorCode } from '../protocol/errors.ts';
 import { failureSchema } from '../protocol/http.ts';
+import { parseJson } from '../lib/json.ts';
 
 /** A page of the largest rows fits several times. */
 const MAX_ANSWER_BYTES = 16 * 1_024 * 1_024;
@@ -68,13 +69,5 @@ async function readText(response: Response, maxBytes: number): Promise<string> {
       throw new SwarmError('too-large', `${response.url} answered with more than ${maxBytes} bytes`);
     }
     text += decoder.decode(value, { stream: true });
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

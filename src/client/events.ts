@@ -8,6 +8,7 @@ import { EVENTS_PATH } from '../protocol/http.ts';
 import { liveEventSchema, type LiveEvent } from '../protocol/views.ts';
 import { toFailure } from './answer.ts';
 import type { Session } from './session.ts';
+import { parseJson } from '../lib/json.ts';
 
 const FIRST_BACKOFF_MS = 250;
 const LAST_BACKOFF_MS = 5_000;
@@ -95,14 +96,6 @@ function parseBlock(block: string): LiveEvent | undefined {
 }
 
 const knownKind = z.object({ type: z.enum(['job', 'swarm']) });
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
 
 function isAborted(signal?: AbortSignal): boolean {
   return signal?.aborted === true;

@@ -11,12 +11,13 @@ import type { Telemetry } from '../protocol/device.ts';
 import type { ServerVerdict } from '../protocol/handshake.ts';
 import type { ToAgent } from '../protocol/to-agent.ts';
 import type { ToCoordinator } from '../protocol/to-coordinator.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { Engine, LinkEffect } from './engine.ts';
 import type { Gatekeeper } from './gatekeeper.ts';
 import type { JobLogs } from './job-logs.ts';
 import { AgentReports } from './agent-reports.ts';
 import type { PartCheck } from './part-check.ts';
+import { parseJson } from '../lib/json.ts';
 
 const HANDSHAKE_MS = 10_000;
 /** Connections that have not proved a key. One more ends the oldest, so that idle ones cannot keep agents out. */
@@ -251,14 +252,6 @@ function limitBytes(socket: Duplex): () => void {
   };
   socket.on('data', onData);
   return () => socket.off('data', onData);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** A stranger's texts one by one, bounded; afterwards all go to one listener, those that came meanwhile first. */

@@ -20,7 +20,7 @@ import {
   type Failure,
   type RouteName,
 } from '../protocol/http.ts';
-import type { Logger } from './config.ts';
+import type { Logger } from '../runtime/logger.ts';
 import type { Caller, Gatekeeper } from './gatekeeper.ts';
 import type { HostGuard } from './host-guard.ts';
 import type { LiveStreams } from './live-streams.ts';

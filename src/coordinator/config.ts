@@ -1,4 +1,4 @@
-// Owns what a coordinator is told at its start, and the logger it is given. Does not read files or the environment.
+// Owns what a coordinator is told at its start. Does not read files or the environment.
 
 import type { Limits } from '../core/state.ts';
 import type { KeyId } from '../lib/ids.ts';
@@ -22,14 +22,4 @@ export type CoordinatorConfig = {
   readonly limits?: Partial<Limits>;
   /** Of this release. */
   readonly version: string;
-};
-
-export type LogFields = { readonly [field: string]: unknown };
-
-/** What the shell uses of pino. */
-export type Logger = {
-  debug(fields: LogFields, message: string): void;
-  info(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  error(fields: LogFields, message: string): void;
 };

@@ -13,6 +13,7 @@ import { keyIdSchema } from '../protocol/names.ts';
 import { checkRoster, type Roster } from '../protocol/roster.ts';
 import { trustOf, type Trust } from '../protocol/trust.ts';
 import { readPrivateFile, replacePrivateFile } from './private-file.ts';
+import { parseJson } from '../lib/json.ts';
 
 const trustFileSchema = z.strictObject({
   v: z.literal(1),
@@ -95,12 +96,4 @@ async function openStoredRoster(trust: TrustFile, signatures: Signatures): Promi
       ? ok(undefined)
       : err(`the roster (version ${trust.rosterVersion}) is missing from this machine's trust file`);
   return checkRoster(trust.roster, { ...trust, lastVersion: trust.rosterVersion }, signatures);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { ArtifactId } from '../lib/ids.ts';
 import { ERROR_CODES, SwarmError, type ErrorCode } from '../protocol/errors.ts';
 import { toCanceled } from './objects-stream.ts';
+import { parseJson } from '../lib/json.ts';
 
 /** Tries without a byte of progress before a transfer gives up: about half a minute. */
 const DEFAULT_MAX_FAILURES = 8;
@@ -122,7 +123,7 @@ const failureSchema = z.object({
 
 /** What a response that is not a success means. The text comes from another machine: bounded, and only shown. */
 export async function toFailure(response: Response): Promise<SwarmError> {
-  const parsed = failureSchema.safeParse(toJson(await readBounded(response)));
+  const parsed = failureSchema.safeParse(parseJson(await readBounded(response)));
   if (parsed.success) return new SwarmError(parsed.data.error.code, parsed.data.error.message.slice(0, 2_000));
   const { status } = response;
   const code = (Object.keys(ERROR_CODES) as ErrorCode[]).find((name) => ERROR_CODES[name].status === status);
@@ -137,12 +138,4 @@ async function readBounded(response: Response): Promise<string> {
     if (text.length > MAX_ERROR_BYTES) break;
   }
   return text;
-}
-
-function toJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -8,6 +8,7 @@ import { envelopeSchema, openEnvelope } from './dsse.ts';
 import { JOB_SPEC_TYPE, MAX_SPEC_BYTES, parseJobSpec, type JobSpec } from './job-spec.ts';
 import type { Signatures } from './keys.ts';
 import { membershipSchema, type Membership } from './membership.ts';
+import { parseJson } from '../lib/json.ts';
 
 export const MAX_SUBMISSION_CHARS = 2 * MAX_SPEC_BYTES;
 
@@ -43,12 +44,4 @@ export async function openSubmission(text: string, signatures: Signatures): Prom
   if (!spec.ok) return spec;
   const { payloadHash, signer } = opened.value;
   return ok({ jobId: payloadHash.slice(0, 16) as JobId, spec: spec.value, signer, specHash: payloadHash, membership });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { MIB } from '../../lib/byte-sizes.ts';
 import type { AskTool } from './ask-tool.ts';
 import { toBytes, toName, toNumber, toShare, toTelemetry, within, type DeviceReading } from './reading.ts';
+import { parseJson } from '../../lib/json.ts';
 
 const MAX_DEVICES = 8;
 const ROCM_ARGS = ['--showproductname', '--showmeminfo', 'vram', '--showuse', '--showtemp', '--showpower', '--json'];
@@ -24,7 +25,7 @@ const cardSchema = z.record(z.string(), z.unknown());
 
 /** `{"card0": {"Card Series": …}, "system": {…}}`, with warnings before it in some releases. */
 export function parseRocmSmi(output: string): DeviceReading[] {
-  const cards = cardsSchema.safeParse(parseJson(output));
+  const cards = cardsSchema.safeParse(parseAnswer(output));
   if (!cards.success) return [];
   const readings: DeviceReading[] = [];
   for (const [key, value] of Object.entries(cards.data)) {
@@ -93,7 +94,7 @@ export function parseAmdSmi(fixed: string, metrics: string): DeviceReading[] {
 }
 
 function toGpus(output: string): z.infer<typeof gpuSchema>[] {
-  const gpus = gpusSchema.safeParse(parseJson(output));
+  const gpus = gpusSchema.safeParse(parseAnswer(output));
   if (!gpus.success) return [];
   return Array.isArray(gpus.data) ? gpus.data : gpus.data.gpu_data;
 }
@@ -104,11 +105,7 @@ function toMeasure(measure: z.infer<typeof measureSchema>): number | undefined {
 }
 
 /** Both tools may print warnings before their JSON. */
-function parseJson(output: string): unknown {
+function parseAnswer(output: string): unknown {
   const from = output.search(/^\s*[{[]/m);
-  try {
-    return from < 0 ? undefined : JSON.parse(output.slice(from));
-  } catch {
-    return undefined;
-  }
+  return from < 0 ? undefined : parseJson(output.slice(from));
 }

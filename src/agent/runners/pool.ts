@@ -6,16 +6,12 @@ import { join } from 'node:path';
 import { assert } from '../../lib/assert.ts';
 import { toCanonicalBytes } from '../../protocol/canonical.ts';
 import type { RunnerInfo } from '../../protocol/runner.ts';
+import type { Logger } from '../../runtime/logger.ts';
 import { startBuiltin, type BuiltinRunner } from './builtin.ts';
 import { RunAttempt, type Attempted } from './run-attempt.ts';
 import { describeOutcome, type RunOutcome, type RunTask } from './run-task.ts';
 import { probeSandbox, type Sandbox, type SandboxLevel, type SandboxWish } from './sandbox.ts';
 import { dropPart, placeInputs, removeInputs, takePart, type PlacedInputs } from './task-files.ts';
-
-export type RunnerLogger = {
-  debug(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-};
 
 export type RunnerPoolOptions = {
   /** The folder of this release, which holds package.json. */
@@ -23,7 +19,7 @@ export type RunnerPoolOptions = {
   /** Belongs to this pool alone; what an earlier one left there is removed. */
   readonly scratchDir: string;
   readonly sandbox: SandboxWish;
-  readonly logger: RunnerLogger;
+  readonly logger: Pick<Logger, 'debug' | 'warn'>;
   /** The most memory one runner may use. */
   readonly memoryBytes: number;
   /** The most processes at once before an idle one is ended to make room; busy ones are the caller's to bound. */

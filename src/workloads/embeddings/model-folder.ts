@@ -8,6 +8,7 @@ import { SwarmError } from '../../protocol/errors.ts';
 import { hasModelFile } from './model-files.ts';
 import { inspectOnnx, type OnnxFacts } from './onnx-inspect.ts';
 import type { Precision } from './use-lite/graph.ts';
+import { parseJson } from '../../lib/json.ts';
 
 export type Pooling = 'mean' | 'cls' | 'max' | 'lasttoken';
 
@@ -180,16 +181,7 @@ export async function readTokenizerFiles(dir: string): Promise<{ tokenizer: obje
 async function readJson<T>(dir: string, name: string, schema: z.ZodType<T>): Promise<T> {
   const path = join(dir, name);
   if ((await stat(path)).size > MAX_JSON_BYTES) throw new SwarmError('too-large', `${path} is larger than 64 MiB`);
-  const parsed = schema.safeParse(toJson(await readFile(path, 'utf8')));
+  const parsed = schema.safeParse(parseJson(await readFile(path, 'utf8')));
   if (parsed.success) return parsed.data;
   throw new SwarmError('bad-input', `${path} is not what a model's ${name} should be; fetch the model anew`);
-}
-
-/** Undefined where the text is not JSON, which no schema here accepts. */
-function toJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
