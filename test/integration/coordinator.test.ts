@@ -112,6 +112,7 @@ describe('who may come in', () => {
     expect(await viewer.session.open()).toEqual({ role: 'viewer', name: 'Vera' });
     expect(await codeOf(viewer.call('jobs', {}))).toBe('accepted');
     expect(await codeOf(viewer.submit(NOOP))).toBe('forbidden');
+    expect((await viewer.session.fetch(`/v1/artifacts/sha256:${'0'.repeat(64)}`)).status).toBe(403);
     // Known from now on, without showing the membership again, also after a restart.
     await coordinator.restart();
     expect(await coordinator.client(signer).session.open()).toMatchObject({ role: 'viewer' });
