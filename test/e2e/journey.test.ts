@@ -52,6 +52,10 @@ test('from notes to answers over two peers', async () => {
   const copy = join(dir, 'copy.parquet');
   expect((await mesh.admin('artifacts', 'get', id, '--out', copy)).code).toBe(0);
   expect(await readFile(copy)).toEqual(await readFile(out));
+  const again = join(dir, 'again.parquet');
+  expect((await mesh.admin('artifacts', 'get', printed.job.slice(0, 8), '--out', again)).code).toBe(0);
+  expect(await readFile(again)).toEqual(await readFile(out));
+  expect((await mesh.admin('artifacts', 'list', printed.job)).stdout).toContain(id);
   const missing = await mesh.admin('artifacts', 'get', `sha256:${'0'.repeat(64)}`, '--out', join(dir, 'none'));
   expect([missing.code, missing.stderr]).toEqual([1, expect.stringMatching(/is not stored/)]);
   await expect(stat(join(dir, 'none'))).rejects.toThrow(/ENOENT/);
