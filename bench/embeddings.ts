@@ -25,8 +25,8 @@ import { writeDemoCorpus } from '../src/workloads/embeddings/list-speeches.ts';
 import { median, printReport, type Row } from './report.ts';
 
 const GOALS = { ratio: 0.9 };
-/** Asking costs the coordinator time, which is the swarm's: it is asked often only near the end. */
-const POLL_MS = { far: 500, near: 25 };
+/** Asking costs the coordinator time, which is the swarm's: it is asked often only in the second half. */
+const POLL_MS = { far: 500, near: 40 };
 const PRECISION = 'int8';
 const PROCESS = fileURLToPath(new URL('./embeddings-process.ts', import.meta.url));
 
@@ -70,21 +70,26 @@ function report(count: number, measured: readonly Round[]): void {
   const withMerge = rate(({ jobMs }) => jobMs);
   const ratios = measured.map(({ directMs, embedMs }) => directMs / embedMs);
   const ratio = round3(median(ratios));
+  // Programs beside it slow the direct process down more, whose two threads wait for each other at every step: the
+  // fastest rounds of both say what a quiet machine would.
+  const fastest = (pick: (round: Round) => number): number => Math.min(...measured.map(pick));
+  const fastestRatio = round3(fastest(({ directMs }) => directMs) / fastest(({ embedMs }) => embedMs));
   const rows: Row[] = [
     [`sentences/s of one process with ${threads} threads`, String(direct), ''],
     [`sentences/s of the swarm of ${threads} agents, one thread each`, String(swarm), ''],
     ['the same with the merge to one file', String(withMerge), ''],
     [`ratio, median of ${measured.length} rounds`, ratio.toFixed(3), `>= ${GOALS.ratio}`],
+    ['ratio of the fastest round of each', fastestRatio.toFixed(3), `>= ${GOALS.ratio}`],
     ['lowest and highest ratio', `${Math.min(...ratios).toFixed(3)} … ${Math.max(...ratios).toFixed(3)}`, ''],
   ];
   const figures = {
-    ratio,
+    ...{ ratio, fastestRatio },
     ...{ sentences: count, precision: PRECISION, threads, batch: MICRO_BATCH },
     ...{ directPerSecond: direct, swarmPerSecond: swarm, swarmWithMergePerSecond: withMerge },
     ratioWithMerge: round3(median(measured.map(({ directMs, jobMs }) => directMs / jobMs))),
     ratios: ratios.map(round3),
   };
-  printReport('embeddings', rows, figures, GOALS, ratio >= GOALS.ratio);
+  printReport('embeddings', rows, figures, GOALS, Math.min(ratio, fastestRatio) >= GOALS.ratio);
 }
 
 function describe(round: Round | undefined): string {
@@ -129,7 +134,7 @@ async function awaitJob(ask: () => Promise<JobDetail>, done: (detail: JobDetail)
     const detail = await ask();
     if (done(detail)) return detail;
     const [embed] = detail.stages;
-    const isFar = embed !== undefined && embed.items.done < 0.9 * embed.items.total;
+    const isFar = embed !== undefined && embed.items.done < 0.5 * embed.items.total;
     await sleep(isFar ? POLL_MS.far : POLL_MS.near);
   }
 }
