@@ -1,6 +1,8 @@
 // Owns any ONNX sentence encoder from a folder: transformers.js reads the tokeniser, ONNX Runtime runs the network,
 // pooling follows the folder's files. Never runs code from the folder (auto_map, trust_remote_code are not looked at).
 
+// First of all: it silences ONNX Runtime before anything loads it.
+import { embedInBatches, MICRO_BATCH, openSession, toFloats, toIdTensor, type Session } from './encoder-session.ts';
 import { join, resolve } from 'node:path';
 import * as transformers from '@huggingface/transformers';
 import { PreTrainedTokenizer } from '@huggingface/transformers';
@@ -10,7 +12,6 @@ import { SwarmError } from '../../protocol/errors.ts';
 import type { Encoder, Precision } from './encoder.ts';
 import type { TokenIds } from './encoder-batches.ts';
 import { normalizeRows, poolTokens } from './encoder-pooling.ts';
-import { embedInBatches, MICRO_BATCH, openSession, toFloats, toIdTensor, type Session } from './encoder-session.ts';
 import { hashModelFiles, toModelId } from './model-files.ts';
 import { readModelFolder, readTokenizerFiles, type FolderModel } from './model-folder.ts';
 

@@ -1,6 +1,8 @@
 // Owns ONNX Runtime: opening a session on the CPU and running texts' ids through it in micro-batches.
 // Does not know tokenisers or pooling, nor which texts go together.
 
+// First of all: it must run before the library is loaded.
+import { QUIET } from './onnx-quiet.ts';
 import ort from 'onnxruntime-node';
 import { SwarmError } from '../../protocol/errors.ts';
 import { toBatches, type TokenIds } from './encoder-batches.ts';
@@ -18,7 +20,7 @@ export async function openSession(source: Uint8Array | string, threads: number, 
     graphOptimizationLevel: 'all',
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    logSeverityLevel: 3,
+    ...QUIET,
   };
   try {
     return typeof source === 'string'
