@@ -35,6 +35,8 @@ export function registerAgent(program: Command): void {
 function stdinEnds(): Promise<void> {
   return new Promise((resolve) => {
     process.stdin.once('close', resolve).once('error', resolve).resume();
+    // It must not keep an agent that has been told to end.
+    process.stdin.unref();
   });
 }
 

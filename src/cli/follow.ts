@@ -4,12 +4,14 @@ import type { SwarmClient } from '../client/client.ts';
 import { defined } from '../lib/assert.ts';
 import { formatDuration } from '../lib/durations.ts';
 import type { JobId } from '../lib/ids.ts';
+import { SwarmError } from '../protocol/errors.ts';
 import type { JobDetail } from '../protocol/views.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { ProgressDisplay, toPlain, type Output } from './output.ts';
 import { toCount, toProgressLines } from './progress-view.ts';
 
 const MAX_SHOWN_FAILURES = 5;
+const CANCEL_MS = 10_000;
 
 /** Shows a job's progress until it has ended; undefined when the signal fired before. */
 export async function followJob(
@@ -28,7 +30,7 @@ export async function followJob(
   return last?.endedAt === undefined ? undefined : last;
 }
 
-/** Follows a job and cancels it when the person presses Ctrl-C; always returns how it ended. */
+/** Follows a job and cancels it when the signal fires; how it ended. Throws 'unavailable' when it could not be canceled. */
 export async function followOrCancel(
   client: SwarmClient,
   job: JobId,
@@ -37,8 +39,16 @@ export async function followOrCancel(
 ): Promise<JobDetail> {
   const ended = await followJob(client, job, output, signal);
   if (ended) return ended;
-  await client.call('cancel', { job }).catch(() => undefined);
-  return client.call('job', { job });
+  try {
+    // The coordinator may be what the person grew tired of waiting for.
+    const limit = { signal: AbortSignal.timeout(CANCEL_MS) };
+    await client.call('cancel', { job }, limit);
+    return await client.call('job', { job }, limit);
+  } catch (cause) {
+    throw new SwarmError('unavailable', `job ${job} could not be canceled and may go on: swarm cancel ${job}`, {
+      cause,
+    });
+  }
 }
 
 /** Says in one sentence how a job ended; lists the first items that failed. */

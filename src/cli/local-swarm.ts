@@ -42,7 +42,11 @@ export type LocalSwarm = AsyncDisposable & {
 };
 
 /** Starts everything and resolves when all agents are connected. Throws what is in the way; nothing runs then. */
-export async function startLocalSwarm(dir: string, agents: readonly LocalAgent[]): Promise<LocalSwarm> {
+export async function startLocalSwarm(
+  dir: string,
+  agents: readonly LocalAgent[],
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<LocalSwarm> {
   await using cleanup = new AsyncDisposableStack();
   const broken = Promise.withResolvers<SwarmError>();
   const home = toHome(dir);
@@ -60,17 +64,17 @@ export async function startLocalSwarm(dir: string, agents: readonly LocalAgent[]
   );
   cleanup.use(coordinator);
   const connection = cleanup.use(await openFirst(coordinator.urls, toAdminTrust(coordinator, admin), admin));
-  const pids = await Promise.all(
-    agents.map(async (agent) => {
-      const process = await startAgentProcess(dir, coordinator, admin, agent);
-      cleanup.use(onExit(() => process.kill('SIGKILL')));
-      cleanup.defer(() => endProcess(process));
-      void awaitEnd(process, agent, join(dir, agent.name, 'log')).then(broken.resolve);
-      return process.pid ?? 0;
-    }),
-  );
-  await Promise.race([awaitConnected(connection, agents.length), broken.promise.then(throwIt)]);
+  const processes: ChildProcess[] = [];
+  cleanup.use(onExit(() => processes.forEach((process) => process.kill('SIGKILL'))));
+  cleanup.defer(async () => void (await Promise.all(processes.map(endProcess))));
+  for (const agent of agents) {
+    const process = await startAgentProcess(dir, coordinator, admin, agent);
+    processes.push(process);
+    void awaitEnd(process, agent, join(dir, agent.name, 'log')).then(broken.resolve);
+  }
+  await Promise.race([awaitConnected(connection, agents.length, options.signal), broken.promise.then(throwIt)]);
   const kept = cleanup.move();
+  const pids = processes.map(({ pid }) => pid ?? 0);
   return { connection, pids, broken: broken.promise, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
@@ -114,21 +118,23 @@ async function startAgentProcess(
   }
 }
 
-async function awaitConnected({ client }: Connection, count: number): Promise<void> {
-  const signal = AbortSignal.timeout(CONNECT_MS);
+async function awaitConnected({ client }: Connection, count: number, canceled?: AbortSignal): Promise<void> {
+  const timeout = AbortSignal.timeout(CONNECT_MS);
+  const signal = canceled ? AbortSignal.any([canceled, timeout]) : timeout;
   for await (const { peers } of client.watchSwarm({ signal }))
     if (peers.filter(({ connected }) => connected).length === count) return;
+  if (canceled?.aborted === true) throw new SwarmError('canceled', 'interrupted before the agents were connected');
   throw new SwarmError('timeout', `not all ${count} agents connected within ${CONNECT_MS / 1_000} s`);
 }
 
 /** Resolves only if the process ends by itself. */
 async function awaitEnd(process: ChildProcess, { name }: LocalAgent, log: string): Promise<SwarmError> {
-  const code = await new Promise((resolve) => {
-    process.once('exit', resolve);
-    process.once('error', resolve);
+  const how = await new Promise<string>((resolve) => {
+    process.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    process.once('error', ({ message }) => resolve(message));
   });
   const tail = (await readFile(log, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
-  return new SwarmError('unavailable', `the agent ${name} ended (${String(code)}):\n${tail}`);
+  return new SwarmError('unavailable', `the agent ${name} ended by itself (${how}):\n${tail}`);
 }
 
 async function endProcess(process: ChildProcess): Promise<void> {

@@ -46,7 +46,8 @@ export async function runEmbeddings(connection: Connection, run: EmbeddingsRun, 
     return toJobExitCode(ended);
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
-    note(output, 'interrupted: nothing was written');
+    const isUnsure = error instanceof SwarmError && error.code === 'unavailable';
+    note(output, `interrupted: ${isUnsure ? error.message : 'nothing was written'}`);
     return interrupt.exitCode();
   }
 }
