@@ -149,7 +149,7 @@ function toReport(job: JobDetail, out: string, answers: readonly Answer[], tookM
     '',
     ...answers.flatMap((answer) => [formatAnswer(answer), '']),
     `wrote ${out}`,
-    ...toShares(job),
+    ...toShares(job, embedMs),
     `${toCount(job.items.done)} texts in ${formatDuration(embedMs)}, ${formatDuration(tookMs)} in all`,
     '',
     `Ask more:  npm run swarm -- query ${out} "your question"`,
@@ -157,12 +157,12 @@ function toReport(job: JobDetail, out: string, answers: readonly Answer[], tookM
 }
 
 /** Who did how much, the busiest first. */
-function toShares({ workers, items }: JobDetail): string[] {
+function toShares({ workers, items }: JobDetail, tookMs: number): string[] {
   const width = Math.max(0, ...workers.map(({ name }) => name.length));
   return workers
     .toSorted((a, b) => b.doneItems - a.doneItems)
     .map(
       ({ name, doneItems }) =>
-        `  ${name.padEnd(width)}  ${toCount(doneItems).padStart(7)} texts  ${toPercent(doneItems / Math.max(1, items.done))}`,
+        `  ${name.padEnd(width)}  ${toCount(doneItems).padStart(7)} texts  ${toPercent(doneItems / Math.max(1, items.done)).padStart(5)}  ${toCount((1_000 * doneItems) / Math.max(1, tookMs)).padStart(5)} texts/s`,
     );
 }

@@ -8,7 +8,7 @@ import { SwarmError } from '../protocol/errors.ts';
 import type { JobDetail } from '../protocol/views.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { ProgressDisplay, toPlain, type Output } from './output.ts';
-import { toCount, toProgressLines } from './progress-view.ts';
+import { toCount, toProgressLine, toProgressLines } from './progress-view.ts';
 
 const MAX_SHOWN_FAILURES = 5;
 const CANCEL_MS = 10_000;
@@ -24,7 +24,7 @@ export async function followJob(
   let last: JobDetail | undefined;
   for await (const now of client.watchJob(job, { signal })) {
     last = now;
-    if (now.endedAt === undefined) display.update(toProgressLines(now));
+    if (now.endedAt === undefined) display.update(toProgressLines(now), toProgressLine(now));
   }
   if (last) display.finish(toProgressLines(last));
   return last?.endedAt === undefined ? undefined : last;

@@ -59,7 +59,8 @@ export function registerJobs(program: Command): void {
       const { client } = connection;
       const follow = options.follow === true;
       for await (const line of client.logs(await findJobId(client, wanted), { follow, signal: interrupt.signal }))
-        print(output, line, ({ name, stage, text }) => `${name}  ${stage}  ${toPlain(text)}`);
+        print(output, line, ({ name, stage, text }) => `${toPlain(name)}  ${stage}  ${toPlain(text)}`);
+      if (interrupt.signal.aborted) process.exitCode = interrupt.exitCode();
     });
   registerSteering(program);
 }

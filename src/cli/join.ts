@@ -1,6 +1,6 @@
 // Owns `swarm join`: pins what an invite says and enrols this machine's own key.
 
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { loadOrCreateKey } from '../identity/key-files.ts';
@@ -13,6 +13,9 @@ import { readGlobals, type Globals } from './globals.ts';
 import { print } from './output.ts';
 import { loadSettings } from './settings.ts';
 
+/** More than any invite has; the invite's own rules refuse what is longer. */
+const MAX_STDIN_CHARS = 64 * 1_024;
+
 export function registerJoin(program: Command): void {
   program
     .command('join <invite>')
@@ -20,8 +23,17 @@ export function registerJoin(program: Command): void {
     .option('--name <name>', 'what you or this machine are called there')
     .addHelpText('after', '\nExamples:\n  swarm join swarm1-eyJ…\n  pbpaste | swarm join - --name attic-5090')
     .action(async (text: string, options: { name?: string }, command: Command) =>
-      joinSwarm(readGlobals(command), text === '-' ? await readFile('/dev/stdin', 'utf8') : text, options.name),
+      joinSwarm(readGlobals(command), text === '-' ? await readStdin() : text, options.name),
     );
+}
+
+async function readStdin(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) {
+    text += String(chunk);
+    if (text.length > MAX_STDIN_CHARS) break;
+  }
+  return text;
 }
 
 async function joinSwarm({ home, output }: Globals, text: string, name: string | undefined): Promise<void> {

@@ -27,6 +27,10 @@ async function main(argv: readonly string[]): Promise<void> {
     if (error.code === 'EPIPE') process.exit(EXIT_CODES.ok);
     throw error;
   });
+  // Progress and logs that nobody reads any more stop nothing.
+  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -72,14 +76,26 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
 function reportError(error: unknown, isJson: boolean): number {
   // commander has said what was wrong, or printed the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage;
-  const known = error instanceof SwarmError ? error : undefined;
+  const known = toKnown(error);
   const code = known?.code ?? 'internal';
-  const message = error instanceof Error ? error.message : String(error);
+  const message = known?.message ?? (error instanceof Error ? error.message : String(error));
   if (isJson) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
   else process.stderr.write(`error: ${message}\n`);
   if (process.env['SWARM_DEBUG'] === '1') process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
   else if (!known) process.stderr.write('This is a bug: run it again with SWARM_DEBUG=1 and report what it prints.\n');
   return known ? toExitCode(known.code) : EXIT_CODES.failed;
+}
+
+/** What the file system refuses is no bug of ours: a full disk, a folder of somebody else's. */
+function toKnown(error: unknown): SwarmError | undefined {
+  if (error instanceof SwarmError) return error;
+  if (!(error instanceof Error) || !('syscall' in error) || !('path' in error)) return undefined;
+  const { code, path, syscall } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new SwarmError('disk-full', `${path}: the disk is full; free some space and try again`, { cause: error });
+  return new SwarmError('bad-input', `${path}: ${code} (${syscall}); check that the path is right and yours`, {
+    cause: error,
+  });
 }
 
 // scripts/swarm.mjs imports this file and names it as the program.

@@ -76,13 +76,14 @@ export class ProgressDisplay {
     this.#output = output;
   }
 
-  update(lines: readonly string[]): void {
+  /** `plain` is for where nothing can be redrawn; the first line unless told. */
+  update(lines: readonly string[], plain = lines[0] ?? ''): void {
     if (this.#output.json) return;
     if (this.#output.isTerminal) return this.#redraw(lines);
     const nowMs = performance.now();
     if (nowMs - this.#lastPlainAt < PLAIN_EVERY_MS) return;
     this.#lastPlainAt = nowMs;
-    process.stderr.write(`${lines[0] ?? ''}\n`);
+    process.stderr.write(`${plain}\n`);
   }
 
   /** Leaves the last lines standing. */

@@ -14,6 +14,16 @@ export function toProgressLines(job: JobDetail): string[] {
   return [toHeadline(job), ...toWorkerLines(job)];
 }
 
+/** Everything in one line, for logs that no terminal redraws. */
+export function toProgressLine(job: JobDetail): string {
+  const rates = job.workers
+    .filter(({ itemsPerSecond = 0 }) => itemsPerSecond > 0)
+    .toSorted((a, b) => a.name.localeCompare(b.name))
+    .slice(0, MAX_WORKERS)
+    .map(({ name, itemsPerSecond = 0 }) => `${toName(name)} ${toRate(itemsPerSecond)}`);
+  return [toHeadline(job), ...(rates.length === 0 ? [] : [`(${rates.join(', ')})`])].join('  ');
+}
+
 function toHeadline(job: JobDetail): string {
   const { total, done, failed } = job.items;
   const share = total === 0 ? 0 : done / total;

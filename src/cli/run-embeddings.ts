@@ -30,11 +30,12 @@ export type EmbeddingsRun = {
 export async function runEmbeddings(connection: Connection, run: EmbeddingsRun, output: Output): Promise<number> {
   using interrupt = onInterrupt();
   const { client } = connection;
-  const out = resolve(run.options.out);
+  const out = run.options.out === undefined ? undefined : resolve(run.options.out);
   try {
-    await checkOutput(out);
+    if (out !== undefined) await checkOutput(out);
     const { id, tally } = await submitEmbeddings(connection, run, output, interrupt.signal);
     note(output, `submitted job ${id}: ${describeTally(tally)}`);
+    if (out === undefined || run.options.detach === true) return sayDetached(id, out, output);
     const ended = await followOrCancel(client, id, output, interrupt.signal);
     if (interrupt.signal.aborted) return sayCanceled(id, ended, output, interrupt.exitCode());
     if (ended.status === 'completed') await downloadResult(connection, id, out, interrupt.signal);
@@ -50,6 +51,12 @@ export async function runEmbeddings(connection: Connection, run: EmbeddingsRun, 
     note(output, `interrupted: ${isUnsure ? error.message : 'nothing was written'}`);
     return interrupt.exitCode();
   }
+}
+
+function sayDetached(job: JobId, out: string | undefined, output: Output): number {
+  print(output, { job }, () => job);
+  note(output, `when it has ended: swarm artifacts get ${job} --out ${out ?? 'FILE'}`);
+  return EXIT_CODES.ok;
 }
 
 /** Lists, uploads, signs and submits. Nothing is submitted when the input does not hold. */

@@ -17,7 +17,9 @@ type NoopOptions = {
 };
 
 export type EmbeddingsOptions = {
-  readonly out: string;
+  /** Absent only with `detach`. */
+  readonly out?: string;
+  readonly detach?: true;
   readonly column?: string;
   readonly idColumn?: string;
   readonly split?: SplitMode;
@@ -61,7 +63,8 @@ export function registerRun(program: Command): void {
   run
     .command('embeddings <input>')
     .description('sentence embeddings of a file or folder (text, Markdown, JSONL, CSV, Parquet) into one Parquet file')
-    .requiredOption('--out <file>', 'the Parquet file to write')
+    .option('--out <file>', 'the Parquet file to write; needed without --detach')
+    .option('--detach', 'print the job’s id and do not wait: swarm artifacts get JOB fetches the file')
     .option('--column <name>', 'column of tables that holds the text (default: text)')
     .option('--id-column <name>', 'column of tables that names the row')
     .addOption(
@@ -82,6 +85,8 @@ export function registerRun(program: Command): void {
       '\nExamples:\n  swarm run embeddings ~/notes --out notes.parquet\n  swarm run embeddings reviews.csv --column review --id-column id --out reviews.parquet',
     )
     .action(async (input: string, options: EmbeddingsOptions, command: Command) => {
+      if (options.out === undefined && options.detach !== true)
+        command.error("error: option '--out <file>' is needed without --detach");
       const { home, output } = readGlobals(command);
       const { runEmbeddings } = await import('./run-embeddings.ts');
       using connection = await openConnection(home);

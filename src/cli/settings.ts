@@ -8,6 +8,7 @@ import { parse as parseYaml } from 'yaml';
 import { GIB, parseByteSize } from '../lib/byte-sizes.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { SwarmError } from '../protocol/errors.ts';
+import { findNear } from './near-match.ts';
 
 const MAX_FILE_BYTES = 256 * 1_024;
 
@@ -173,11 +174,11 @@ function toScalar(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
+/** By the whole path, or by its last word where somebody left out the rest. */
 function suggest(path: string, known: ReadonlySet<string>): string {
-  const last = (text: string) => text.slice(text.lastIndexOf('.') + 1).toLowerCase();
-  const near = [...known].find(
-    (candidate) => last(candidate) === last(path) || last(candidate).startsWith(last(path).slice(0, 4)),
-  );
+  const last = (text: string) => text.slice(text.lastIndexOf('.') + 1);
+  const lastWords = new Map([...known].map((candidate) => [last(candidate), candidate]));
+  const near = findNear(path, known) ?? lastWords.get(findNear(last(path), lastWords.keys()) ?? '');
   return near === undefined ? '' : `: did you mean "${near}"?`;
 }
 

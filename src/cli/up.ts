@@ -3,10 +3,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { loadOrCreateKey } from '../identity/key-files.ts';
+import { loadKey, loadOrCreateKey } from '../identity/key-files.ts';
 import { loadTrustFile, saveTrustFile, type TrustFile } from '../identity/trust-file.ts';
 import type { Coordinator } from '../coordinator/coordinator.ts';
 import type { KeyId } from '../lib/ids.ts';
+import { SwarmError } from '../protocol/errors.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { readGlobals, type Globals } from './globals.ts';
 import type { Home } from './home.ts';
@@ -64,7 +65,15 @@ async function runCoordinator({ home, output }: Globals, flags: Flags): Promise<
 /** The admin's own, or the one that was pinned here: the admin's key may live on another machine. */
 async function findAdminKey(home: Home): Promise<KeyId> {
   const trust = await loadTrustFile(join(home.clientDir, 'trust.json'));
-  if (trust) return trust.adminKey;
+  if (trust) {
+    const own = await loadKey(join(home.coordinatorDir, 'key.pem'));
+    const admin = await loadKey(join(home.adminDir, 'key.pem'));
+    if (own?.keyId === trust.swarm || admin?.keyId === trust.adminKey) return trust.adminKey;
+    throw new SwarmError(
+      'conflict',
+      `${home.dir} belongs to a member of another swarm, ${trust.swarm}: start your own with swarm up --home FOLDER`,
+    );
+  }
   await mkdir(home.adminDir, { recursive: true, mode: 0o700 });
   return (await loadOrCreateKey(join(home.adminDir, 'key.pem'))).keyId;
 }

@@ -2,9 +2,11 @@
 // codes. Real processes in homes of their own.
 
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { MANUAL, toManual } from '../../scripts/manual.ts';
 import { createProgram } from '../../src/cli/main.ts';
@@ -56,6 +58,8 @@ describe('help and wrong usage', () => {
     [['invite', '--expires', 'soon'], /not a duration/],
     [['invite', '--role', 'king'], /peer, submitter, viewer, admin/],
     [['show'], /missing required argument 'job'/],
+    [['run', 'embeddings', 'x'], /--out <file>' is needed/],
+    [['demo', '--agents', '9'], /whole number from 1 to 8/],
   ])('%j is wrong usage: exit code 2, and what is wrong', async (args, message) => {
     const { code, stderr, stdout } = await swarm(newHome(), ...args);
     expect([code, stdout]).toEqual([2, '']);
@@ -98,7 +102,7 @@ describe('settings', () => {
   });
 
   test.each([
-    ['coordinator:\n  prot: 1\n', /no setting "coordinator\.prot"/],
+    ['coordinator:\n  prot: 1\n', /no setting "coordinator\.prot": did you mean "coordinator\.port"/],
     ['quota: 5GiB\n', /did you mean "coordinator\.quota"/],
     ['coordinator:\n  port: 99999\n', /coordinator\.port, from file .*is no port/],
     ['agent: [1, 2\n', /is not YAML/],
@@ -172,6 +176,43 @@ describe('what goes wrong', () => {
     const { code, stderr } = await swarm(newHome(), 'up', '--port', port);
     server.close();
     expect([code, stderr]).toEqual([1, expect.stringMatching(new RegExp(`port ${port} on 127.0.0.1 is in use`))]);
+  });
+
+  test('a home that is not ours to start a swarm in', async () => {
+    const [home, friend] = [newHome(), newHome()];
+    await startCoordinator(home);
+    await swarm(friend, 'join', await inviteTo(home, '--role', 'submitter'));
+    const pins = await readFile(join(friend, 'client', 'trust.json'), 'utf8');
+    const { code, stderr } = await swarm(friend, 'up', '--port', '0');
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/belongs to a member of another swarm.*--home FOLDER/)]);
+    expect(await readFile(join(friend, 'client', 'trust.json'), 'utf8')).toBe(pins);
+    const file = join(dir, 'a-file');
+    await writeFile(file, '');
+    for (const command of ['up', 'jobs', 'agent', 'config'])
+      expect((await swarm(file, command)).stderr).not.toMatch(/bug/);
+  });
+
+  test('the same job file is the same job, unless it is to be a new one', async () => {
+    const home = newHome();
+    await startCoordinator(home);
+    const file = join(dir, 'same.yaml');
+    const text =
+      'name: x\nstages:\n  - { name: a, workload: noop, items: { kind: count, count: 1 }, yieldsParts: false }\n';
+    await writeFile(file, text);
+    const first = await swarm(home, 'submit', file);
+    await writeFile(file, `# a remark changes nothing\n${text}`);
+    const again = await swarm(home, 'submit', file);
+    expect([again.stdout, again.stderr]).toEqual([first.stdout, expect.stringMatching(/submitted before.*--new/)]);
+    const other = await swarm(home, 'submit', file, '--new');
+    expect(other.stdout).not.toBe(first.stdout);
+    expect((await swarm(home, 'submit', dir)).stderr).toMatch(/is not a file/);
+  });
+
+  test('a reader that leaves early stops nothing and prints nothing', async () => {
+    const main = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
+    const ask = `set -o pipefail; '${process.execPath}' '${main}' config --home '${newHome()}' 2>&1 | true; echo "code $?"`;
+    const { stdout, stderr } = await promisify(execFile)('bash', ['-c', ask]);
+    expect([stdout, stderr]).toEqual(['code 0\n', '']);
   });
 
   test('a job file that is missing, no job, or breaks the rules', async () => {
