@@ -25,7 +25,7 @@ import { writeDemoCorpus } from '../src/workloads/embeddings/list-speeches.ts';
 import { median, printReport, type Row } from './report.ts';
 
 const GOALS = { ratio: 0.9 };
-/** Asking costs the coordinator time, which is the swarm's: it is asked often only in the second half. */
+/** Asking costs the coordinator time, which is the swarm's: it is asked often only near the end. */
 const POLL_MS = { far: 500, near: 40 };
 const PRECISION = 'int8';
 const PROCESS = fileURLToPath(new URL('./embeddings-process.ts', import.meta.url));
@@ -134,7 +134,7 @@ async function awaitJob(ask: () => Promise<JobDetail>, done: (detail: JobDetail)
     const detail = await ask();
     if (done(detail)) return detail;
     const [embed] = detail.stages;
-    const isFar = embed !== undefined && embed.items.done < 0.5 * embed.items.total;
+    const isFar = embed !== undefined && embed.items.done < 0.9 * embed.items.total;
     await sleep(isFar ? POLL_MS.far : POLL_MS.near);
   }
 }

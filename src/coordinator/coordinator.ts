@@ -72,6 +72,8 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
     swarm: signer.keyId,
     adminKey: config.adminKey,
     release: (effects) => links.release(effects),
+    // Nothing watches attempts yet.
+    onTrace: () => undefined,
     onCommit: (durationMs) => metrics.onCommit(durationMs),
     onFatal: ports.onFatal,
   });

@@ -6,6 +6,7 @@ import type { EventBody } from '../core/event.ts';
 import { recover } from '../core/recover.ts';
 import { DEFAULT_LIMITS, type Limits, type State } from '../core/state.ts';
 import { step } from '../core/step.ts';
+import type { TraceEntry } from '../core/trace.ts';
 import type { KeyId } from '../lib/ids.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { CancelTimer, Clock } from '../runtime/clock.ts';
@@ -19,7 +20,7 @@ const TICK_MS = 500;
 export type RequestBody = DistributiveOmit<Extract<EventBody, { request: number }>, 'request'>;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
-export type LinkEffect = Exclude<Effect, { kind: 'reply' }>;
+export type LinkEffect = Exclude<Effect, { kind: 'reply' | 'trace' }>;
 
 export type EngineOptions = {
   readonly store: Store;
@@ -30,6 +31,8 @@ export type EngineOptions = {
   readonly adminKey: KeyId;
   /** Carries out what concerns agents' links, in order. Must not throw. */
   readonly release: (effects: readonly LinkEffect[]) => void;
+  /** Told what became of attempts, once it is durable. Must not throw. */
+  readonly onTrace: (entry: TraceEntry) => void;
   readonly onCommit: (durationMs: number, changes: number) => void;
   /** Memory may be ahead of the store: the process must end. */
   readonly onFatal: (error: unknown) => void;
@@ -130,6 +133,7 @@ export class Engine {
     const forLinks: LinkEffect[] = [];
     for (const effect of effects)
       if (effect.kind === 'reply') this.#reply(effect);
+      else if (effect.kind === 'trace') this.#options.onTrace(effect.entry);
       else forLinks.push(effect);
     if (forLinks.length > 0) this.#options.release(forLinks);
   }

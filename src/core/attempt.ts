@@ -6,23 +6,27 @@ import { toEpoch, type Epoch, type PeerId, type StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import type { Verdict } from '../protocol/to-agent.ts';
 import type { HeldAttempt } from '../protocol/to-coordinator.ts';
+import { estimateMsPerItem } from './schedule/estimate.ts';
 import { returnRange } from './stage.ts';
-import type { Attempt, Session, Stage, State } from './state.ts';
-import { send, type Turn } from './turn.ts';
+import type { Attempt, Session, Stage } from './state.ts';
+import type { AttemptEnd, StartReason, TraceEntry } from './trace.ts';
+import { send, trace, type Turn } from './turn.ts';
 
 /** Puts a range into a peer's hands under a new epoch. */
 export function startAttempt(
-  state: State,
+  turn: Turn,
   stage: Stage,
   peer: PeerId,
-  range: Range,
-  tries: number,
-  at: number,
+  { start, end, tries }: Range & { readonly tries: number },
+  why: StartReason,
 ): Attempt {
+  const { state, at } = turn;
   const epoch = toEpoch(state.incarnation, ++state.attemptCounter);
-  const { start, end } = range;
   const attempt = { epoch, stage: stage.id, peer, start, end, tries, assignedAt: at, cursor: start, canceled: false };
   state.attempts.set(epoch, attempt);
+  const msPerItem = estimateMsPerItem(state.speeds, stage.spec, peer);
+  const expected = msPerItem === undefined ? undefined : { expectedMs: msPerItem * (end - start) };
+  trace(turn, { kind: 'started', at, epoch, stage: stage.id, peer, start, end, why, ...expected });
   stage.running.add(epoch);
   const session = defined(state.sessions.get(peer), `session of ${peer}`);
   session.attempts.add(epoch);
@@ -30,8 +34,12 @@ export function startAttempt(
   return attempt;
 }
 
+export type EndDetail = Pick<Extract<TraceEntry, { kind: 'ended' }>, 'durationMs' | 'sizeBytes' | 'reason'>;
+
 /** Forgets an attempt; from here on its epoch is stale. */
-export function endAttempt(state: State, attempt: Attempt): void {
+export function endAttempt(turn: Turn, attempt: Attempt, how: AttemptEnd, detail?: EndDetail): void {
+  const { state, at } = turn;
+  trace(turn, { kind: 'ended', at, epoch: attempt.epoch, how, ...detail });
   state.attempts.delete(attempt.epoch);
   state.stages.get(attempt.stage)?.running.delete(attempt.epoch);
   const session = state.sessions.get(attempt.peer);
@@ -46,7 +54,7 @@ export function endAttempt(state: State, attempt: Attempt): void {
 export function loseAttempt(turn: Turn, epoch: Epoch, peer?: PeerId): void {
   const attempt = turn.state.attempts.get(epoch);
   if (!attempt || (peer !== undefined && attempt.peer !== peer)) return;
-  endAttempt(turn.state, attempt);
+  endAttempt(turn, attempt, 'lost');
   turn.state.counters.lost++;
   const stage = turn.state.stages.get(attempt.stage);
   if (stage) returnRange(stage, attempt);
@@ -67,7 +75,7 @@ export function adoptAttempt(turn: Turn, peer: PeerId, held: HeldAttempt): Verdi
     return { kind: 'drop', epoch: held.epoch };
   }
   state.counters.adopted++;
-  const attempt = startAttempt(state, stage, peer, held, tries, turn.at);
+  const attempt = startAttempt(turn, stage, peer, { start: held.start, end: held.end, tries }, 'adopted');
   return { kind: 'adopt', epoch: held.epoch, newEpoch: attempt.epoch };
 }
 

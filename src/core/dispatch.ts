@@ -32,7 +32,10 @@ function handOut(turn: Turn, batches: Map<PeerId, AssignedTask[]>): number {
     for (let i = 0; i < assignment.tasks; i++) {
       const taken = takeRange(stage, assignment.retry, assignment.itemsPerTask);
       if (!taken) break;
-      addTask(batches, startAttempt(state, stage, assignment.peer, taken, taken.tries, at));
+      addTask(
+        batches,
+        startAttempt(turn, stage, assignment.peer, taken, assignment.retry === undefined ? 'fresh' : 'retry'),
+      );
       given++;
     }
   }

@@ -5,6 +5,7 @@ import type { Result } from '../lib/result.ts';
 import type { ErrorCode } from '../protocol/errors.ts';
 import type { ToAgent } from '../protocol/to-agent.ts';
 import type { RequestId } from './event.ts';
+import type { TraceEntry } from './trace.ts';
 
 export type Refusal = { readonly code: ErrorCode; readonly message: string };
 
@@ -18,7 +19,9 @@ export type Effect =
       readonly reason: string;
       readonly retry: boolean;
     }
-  | { readonly kind: 'reply'; readonly request: RequestId; readonly result: Result<ReplyValue, Refusal> };
+  | { readonly kind: 'reply'; readonly request: RequestId; readonly result: Result<ReplyValue, Refusal> }
+  /** Something to tell those who watch; carries out nothing. */
+  | { readonly kind: 'trace'; readonly entry: TraceEntry };
 
 /** What a caller learns: the id it asked about and whether this call made a difference. */
 export type ReplyValue = { readonly id: string; readonly changed: boolean };

@@ -4,13 +4,14 @@ import { defined } from '../lib/assert.ts';
 import type { PeerId } from '../lib/ids.ts';
 import { rangeLength } from '../lib/range-set.ts';
 import type { Outcome, Report } from '../protocol/to-coordinator.ts';
-import { endAttempt } from './attempt.ts';
+import { endAttempt, type EndDetail } from './attempt.ts';
 import type { EventBody } from './event.ts';
 import { endJob, onStageFinished } from './job.ts';
 import { learnSpeed } from './schedule/estimate.ts';
 import { touchSession } from './session.ts';
 import { acceptRange, failRange, returnRange, type StageOutcome } from './stage.ts';
 import type { Attempt, Stage } from './state.ts';
+import type { AttemptEnd } from './trace.ts';
 import { send, type Turn } from './turn.ts';
 
 /** Takes reports. Each is acknowledged once its effect is durable, the stale ones too, so that the agent forgets them. */
@@ -26,12 +27,22 @@ function takeReport(turn: Turn, peer: PeerId, { epoch, outcome }: Report): void 
     turn.state.counters.staleDropped++;
     return;
   }
-  endAttempt(turn.state, attempt);
   const stage = defined(turn.state.stages.get(attempt.stage), `stage ${attempt.stage}`);
+  endAttempt(turn, attempt, ...toEnd(stage, attempt, outcome));
   if (attempt.canceled) return returnRange(stage, attempt);
   if (outcome.kind === 'done') takeResult(turn, stage, attempt, outcome);
   else if (outcome.kind === 'failed') takeFailure(turn, stage, attempt, outcome);
   else returnRange(stage, attempt);
+}
+
+function toEnd(stage: Stage, attempt: Attempt, outcome: Outcome): [AttemptEnd, EndDetail?] {
+  if (attempt.canceled || outcome.kind === 'stopped') return [attempt.canceled ? 'stopped' : 'returned'];
+  if (outcome.kind === 'failed') return [outcome.scope === 'peer' ? 'returned' : 'failed', { reason: outcome.reason }];
+  const { durationMs, part } = outcome;
+  return [
+    stage.finished.overlaps(attempt) ? 'duplicate' : 'accepted',
+    { durationMs, ...(part && { sizeBytes: part.sizeBytes }) },
+  ];
 }
 
 function takeResult(turn: Turn, stage: Stage, attempt: Attempt, outcome: Extract<Outcome, { kind: 'done' }>): void {

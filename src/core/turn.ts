@@ -9,6 +9,7 @@ import type { Change, StoredRecord } from './change.ts';
 import type { Effect } from './effect.ts';
 import type { RequestId } from './event.ts';
 import type { State } from './state.ts';
+import type { TraceEntry } from './trace.ts';
 
 export type Turn = {
   readonly state: State;
@@ -29,6 +30,10 @@ export function remove(turn: Turn, key: { readonly kind: string; readonly id: st
 export function send(turn: Turn, peer: PeerId, message: ToAgent): void {
   const session = turn.state.sessions.get(peer);
   if (session?.connected) turn.effects.push({ kind: 'send', peer, link: session.link, message });
+}
+
+export function trace(turn: Turn, entry: TraceEntry): void {
+  turn.effects.push({ kind: 'trace', entry });
 }
 
 export function reply(turn: Turn, request: RequestId, id: string, changed: boolean): void {

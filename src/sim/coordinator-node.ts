@@ -139,7 +139,7 @@ export class CoordinatorNode {
     for (const effect of effects) {
       if (effect.kind === 'reply') this.#options.onReply(effect);
       else if (effect.kind === 'send') frames.set(effect.link, [...(frames.get(effect.link) ?? []), effect.message]);
-      else this.#closeLink(effect.link);
+      else if (effect.kind === 'close-link') this.#closeLink(effect.link);
     }
     for (const [linkId, messages] of frames) this.#life?.links.get(linkId)?.link.sendToAgent(messages);
   }
