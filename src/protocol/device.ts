@@ -16,6 +16,8 @@ export const deviceSchema = z.strictObject({
 export const telemetrySchema = z.strictObject({
   cpuUtilisation: z.number().min(0).max(1).optional(),
   freeMemoryBytes: countSchema.optional(),
+  /** Free where the agent keeps inputs and results. */
+  freeDiskBytes: countSchema.optional(),
   devices: z
     .array(
       z.strictObject({

@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import { err, ok, type Result } from '../lib/result.ts';
-import { artifactIdSchema, countSchema, keyIdSchema, stageNameSchema } from './names.ts';
+import { artifactIdSchema, countSchema, keyIdSchema, labelSchema, stageNameSchema } from './names.ts';
 
 export const JOB_SPEC_TYPE = 'application/vnd.backyard-swarm.job-spec+json';
 /** A spec is a plan, not data: lists and files travel as artifacts. */
@@ -52,6 +52,10 @@ const stageSpecSchema = z.strictObject({
   taskItems: countSchema.min(1).optional(),
   /** Memory one runner needs on the device. */
   memoryBytes: countSchema.default(0),
+  /** Disk that one task needs for its inputs and result. */
+  diskBytes: countSchema.default(0),
+  /** Only peers that carry all of these labels run it. */
+  labels: z.array(labelSchema).max(8).default([]),
   /** Whether each task yields a part. A result without one is then refused. */
   yieldsParts: z.boolean().default(true),
   /** Tries of a single item before it is reported as failed. */
@@ -70,6 +74,16 @@ export const jobSpecSchema = z.strictObject({
   name: z.string().min(1).max(100),
   /** Higher runs first. */
   priority: z.int().min(-100).max(100).default(0),
+  /** Milliseconds since 1970, by the coordinator's clock: the submitter's jobs that are due sooner go first. */
+  deadlineAt: countSchema.optional(),
+  limits: z
+    .strictObject({
+      /** The most peers that work on it at once. */
+      peers: z.int().min(1).max(10_000).optional(),
+      /** The job fails when its attempts have taken so long in all. */
+      deviceHours: z.number().positive().max(1e9).optional(),
+    })
+    .default({}),
   stages: z.array(stageSpecSchema).min(1).max(MAX_STAGES),
 });
 

@@ -30,6 +30,9 @@ export const epochSchema = z
   .regex(/^\d{1,10}\.\d{1,15}$/)
   .transform((text) => text as Epoch);
 
+/** What an owner says of a machine, such as `gpu` or `attic`. */
+export const labelSchema = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,39}$/);
+
 /** An item index or count. Bounded so that arithmetic on it stays exact. */
 export const countSchema = z.int().min(0).max(1e12);
 

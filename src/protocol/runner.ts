@@ -56,7 +56,7 @@ export const toRunnerSchema = z.discriminatedUnion('type', [
     itemsFile: fileSchema.optional(),
     outFile: fileSchema,
   }),
-  /** Start no item from `until` on. The result's `items` says where it really ended. */
+  /** Start no item from `until` on. Answered by `shrunk`, whose `until` may be later, unless the run has ended. */
   z.strictObject({ type: z.literal('shrink'), id: runIdSchema, until: countSchema }),
   /** Save progress if the workload can; one that cannot ignores it. */
   z.strictObject({ type: z.literal('checkpoint'), id: runIdSchema }),
@@ -73,6 +73,8 @@ export const fromRunnerSchema = z.discriminatedUnion('type', [
   }),
   /** All items below `cursor` are done. */
   z.strictObject({ type: z.literal('progress'), id: runIdSchema, cursor: countSchema }),
+  /** Answers `shrink`: nothing from `until` on is done or will be. */
+  z.strictObject({ type: z.literal('shrunk'), id: runIdSchema, until: countSchema }),
   z.strictObject({
     type: z.literal('result'),
     id: runIdSchema,

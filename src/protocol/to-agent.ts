@@ -40,6 +40,14 @@ export const toAgentSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('assign'), tasks: z.array(taskSchema).min(1).max(MAX_BACKLOG) }),
   /** Reports that are durable: forget them. */
   z.strictObject({ type: z.literal('ack'), epochs: z.array(epochSchema).min(1).max(MAX_BACKLOG) }),
+  /** Start no item from `until` on; answered by `shrunk`, or by the task's report when it has ended. */
+  z.strictObject({
+    type: z.literal('shrink'),
+    tasks: z
+      .array(z.strictObject({ epoch: epochSchema, until: countSchema }))
+      .min(1)
+      .max(MAX_BACKLOG),
+  }),
   /** Stop these attempts and report them as stopped. */
   z.strictObject({ type: z.literal('cancel'), epochs: z.array(epochSchema).min(1).max(MAX_BACKLOG) }),
   /** The link will be closed; `retry` says whether to come back. */

@@ -8,6 +8,8 @@ import {
   durationMsSchema,
   epochSchema,
   jobIdSchema,
+  keyIdSchema,
+  labelSchema,
   reasonSchema,
   stageIdSchema,
   stageNameSchema,
@@ -40,6 +42,12 @@ const outcomeSchema = z.discriminatedUnion('kind', [
     inline: z.string().max(MAX_INLINE_CHARS).optional(),
     /** Running time without set-up, from which speed is learned. */
     durationMs: durationMsSchema,
+    /** Time to get ready: runner, model, inputs. Absent or 0 when all was warm. */
+    setupMs: durationMsSchema.optional(),
+    /** Where the result ends, when its range was shrunk; otherwise at the end of the range as assigned. */
+    end: countSchema.optional(),
+    /** The most memory that the runner held. */
+    peakMemoryBytes: countSchema.optional(),
     /** What really ran it, for example `cpu`. */
     provider: z.string().max(40).optional(),
   }),
@@ -64,6 +72,10 @@ const helloSchema = z.strictObject({
   devices: z.array(deviceSchema).min(1).max(16),
   /** What holds its runners, such as `bubblewrap+permission`. */
   sandbox: z.string().max(40).optional(),
+  /** What its owner says of it, for jobs that ask for such peers. */
+  labels: z.array(labelSchema).max(32).optional(),
+  /** Whose machine it is: the jobs of this key come first here. */
+  owner: keyIdSchema.optional(),
   /** How many attempts it will hold at once, running and queued. */
   backlog: z.int().min(1).max(MAX_BACKLOG),
   /** What it holds: still running or finished and not yet acknowledged. */
@@ -77,6 +89,14 @@ export const toCoordinatorSchema = z.discriminatedUnion('type', [
     telemetry: telemetrySchema.optional(),
     /** Next item index of each attempt that moved. */
     cursors: z.array(z.strictObject({ epoch: epochSchema, cursor: countSchema })).max(MAX_BACKLOG),
+  }),
+  /** The boundary that each shrunk task keeps to: nothing from `end` on is done or will be. */
+  z.strictObject({
+    type: z.literal('shrunk'),
+    tasks: z
+      .array(z.strictObject({ epoch: epochSchema, end: countSchema }))
+      .min(1)
+      .max(MAX_BACKLOG),
   }),
   z.strictObject({ type: z.literal('report'), reports: z.array(reportSchema).min(1).max(MAX_BACKLOG) }),
   z.strictObject({

@@ -12,7 +12,7 @@ import { toCoordinatorSchema } from './to-coordinator.ts';
 import { checkVersion, OLDEST_SUPPORTED_VERSION, PROTOCOL_HISTORY, PROTOCOL_VERSION } from './version.ts';
 
 /** Changing this line means: the wire format changed. Raise PROTOCOL_VERSION, add to its history, add goldens. */
-const SCHEMA_HASH = '06f41e0d75b03a70e5c22adf7f509a1b08a145f398b1c783d69860a22bf84a9a';
+const SCHEMA_HASH = '77f4f1198450056b50adfe6e45dc5d833419730bd00fb7a8e185af01a59dccf3';
 
 describe('wire format', () => {
   test('the schemas are those of the pinned version', () => {

@@ -108,6 +108,8 @@ export class RunAttempt {
         return this.#onProgress(message);
       case 'result':
         return this.#onResult(message);
+      case 'shrunk':
+        return;
       case 'metric':
         if (this.#ofThisRun(message.id)) this.#options.task.onMetric?.(message.name, message.value);
         return;

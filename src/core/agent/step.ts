@@ -65,6 +65,8 @@ function onReceived(turn: AgentTurn, message: ToAgent): void {
     case 'ack':
       for (const epoch of message.epochs) onAck(turn, epoch);
       return;
+    case 'shrink':
+      return onShrink(turn, message);
     case 'cancel':
       for (const epoch of message.epochs) stopTask(turn, epoch);
       return;
@@ -188,6 +190,18 @@ function checkCapacity(state: AgentState, jobId: JobId): string | undefined {
 function onAck({ state }: AgentTurn, epoch: Epoch): void {
   const task = taskOf(state, epoch);
   if (task?.status.kind === 'ended') forgetTask(state, task);
+}
+
+/** A queued task gives its tail up at once; one that runs keeps its range. */
+function onShrink(turn: AgentTurn, message: MessageOf<'shrink'>): void {
+  const tasks = message.tasks.flatMap(({ epoch, until }) => {
+    const task = taskOf(turn.state, epoch);
+    if (!task || task.status.kind === 'ended') return [];
+    const end = task.status.kind === 'queued' ? Math.max(task.start + 1, Math.min(task.end, until)) : task.end;
+    turn.state.tasks.set(task.id, { ...task, end });
+    return [{ epoch, end }];
+  });
+  if (tasks.length > 0) send(turn, { type: 'shrunk', tasks });
 }
 
 function stopTask(turn: AgentTurn, epoch: Epoch): void {
