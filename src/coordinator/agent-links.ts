@@ -176,7 +176,16 @@ export class AgentLinks {
         break;
       case 'heartbeat':
         if (message.telemetry) this.#telemetry.set(peer, message.telemetry);
-        taken = engine.post({ kind: 'heartbeat', peer, link: id, cursors: message.cursors });
+        taken = engine.post({
+          kind: 'heartbeat',
+          peer,
+          link: id,
+          cursors: message.cursors,
+          telemetry: message.telemetry,
+        });
+        break;
+      case 'shrunk':
+        taken = engine.post({ kind: 'shrunk', peer, link: id, tasks: message.tasks });
         break;
       case 'report':
         link.reports.take(message.reports);

@@ -80,6 +80,12 @@ const HELP: Readonly<Record<keyof Engine['state']['counters'], string>> = {
   failedItems: 'Items that failed for good.',
   adopted: 'Attempts taken over after a restart or a cut.',
   fenced: 'Attempts refused after a restart or a cut.',
+  stolen: 'Items taken back from slow attempts for others.',
+  backups: 'Attempts at what was late or out of reach elsewhere.',
+  samplesEqual: 'Second results of a range with the same bytes as the first.',
+  samplesUnlike: 'Second results of a range with other bytes than the first.',
+  spentMs: 'Device time of accepted results, ms.',
+  wastedMs: 'Device time of attempts that another was faster than, ms.',
 };
 
 function toSnakeCase(name: string): string {

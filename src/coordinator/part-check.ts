@@ -30,7 +30,8 @@ export class PartCheck {
     const attempt = this.#engine.state.attempts.get(epoch);
     // Not known now, so nothing may become of it, even if its epoch is given out a moment later.
     if (attempt?.peer !== peer) return { epoch, outcome: { kind: 'stopped' } };
-    const refusal = await this.#findFault(attempt, outcome.part).catch(
+    const end = outcome.end ?? attempt.end;
+    const refusal = await this.#findFault({ ...attempt, end }, outcome.part).catch(
       (error: unknown) => `the part could not be checked: ${error instanceof Error ? error.message : String(error)}`,
     );
     if (refusal === undefined) return report;

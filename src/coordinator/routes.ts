@@ -1,7 +1,7 @@
 // Owns what each row of the route table does. Input has been parsed and the caller's role checked; refusals are thrown as
 // SwarmErrors.
 
-import { explain } from '../core/schedule/explain.ts';
+import { explain, explainRunning } from '../core/schedule/explain.ts';
 import type { JobRecord, Stage, State } from '../core/state.ts';
 import { toStageId, type JobId, type KeyId } from '../lib/ids.ts';
 import type { ObjectStore } from '../objects/objects.ts';
@@ -12,7 +12,7 @@ import { openSubmission, type OpenedSubmission } from '../protocol/submission.ts
 import { PROTOCOL_VERSION } from '../protocol/version.ts';
 import type { z } from 'zod';
 import type { Engine } from './engine.ts';
-import { explainInWords } from './explain-words.ts';
+import { explainInWords, explainPlacements } from './explain-words.ts';
 import type { Caller, Gatekeeper } from './gatekeeper.ts';
 import type { JobLogs } from './job-logs.ts';
 import type { Meter } from './meter.ts';
@@ -101,9 +101,12 @@ export function createHandlers(context: RouteContext): Handlers {
     failures: ({ params, query }) => pageFailures(state, findJob(state, params.job), query.from, query.limit),
     explain: ({ params }) => {
       const at = engine.now();
-      const explanation = explain(state, findStage(state, params).id, at) ?? { kind: 'ended' };
+      const { id } = findStage(state, params);
+      const explanation = explain(state, id, at) ?? { kind: 'ended' };
       const nameOf = (peer: KeyId) => state.peers.get(peer)?.name ?? peer;
-      return { kind: explanation.kind, lines: explainInWords(explanation, nameOf, at) };
+      const running = explainPlacements(explainRunning(state, id, at), nameOf);
+      const lines = explainInWords(explanation, nameOf, at);
+      return { kind: explanation.kind, lines: running.length === 0 ? lines : [...lines, 'What runs:', ...running] };
     },
     logs: ({ params, query }) => {
       findJob(state, params.job);

@@ -1,37 +1,43 @@
-// Owns attempts: their start and end, adoption and loss. An attempt's epoch is its name and its fence: a report whose
-// epoch is not in the state changes nothing (INV-3). Attempts are not durable.
+// Owns attempts: their start and end, adoption, loss, shrinking, and twins. An attempt's epoch is its name and its
+// fence: a report whose epoch is not in the state changes nothing (INV-3). Attempts are not durable.
 
 import { defined } from '../lib/assert.ts';
 import { toEpoch, type Epoch, type PeerId, type StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import type { Verdict } from '../protocol/to-agent.ts';
 import type { HeldAttempt } from '../protocol/to-coordinator.ts';
-import { estimateMsPerItem } from './schedule/estimate.ts';
 import { returnRange } from './stage.ts';
-import type { Attempt, Session, Stage } from './state.ts';
+import type { Attempt, Session, Stage, State } from './state.ts';
 import type { AttemptEnd, StartReason, TraceEntry } from './trace.ts';
 import { send, trace, type Turn } from './turn.ts';
 
+export type Start = Range & { readonly tries: number; readonly why: StartReason; readonly expectedMs?: number };
+
 /** Puts a range into a peer's hands under a new epoch. */
-export function startAttempt(
-  turn: Turn,
-  stage: Stage,
-  peer: PeerId,
-  { start, end, tries }: Range & { readonly tries: number },
-  why: StartReason,
-): Attempt {
+export function startAttempt(turn: Turn, stage: Stage, peer: PeerId, from: Start): Attempt {
   const { state, at } = turn;
+  const { start, end, tries, why, expectedMs } = from;
   const epoch = toEpoch(state.incarnation, ++state.attemptCounter);
-  const attempt = { epoch, stage: stage.id, peer, start, end, tries, assignedAt: at, cursor: start, canceled: false };
+  const attempt: Attempt = {
+    ...{ epoch, stage: stage.id, peer, start, end, tries, why },
+    ...{ assignedAt: at, cursor: start, cursorAt: at, canceled: false },
+  };
   state.attempts.set(epoch, attempt);
-  const msPerItem = estimateMsPerItem(state.speeds, stage.spec, peer);
-  const expected = msPerItem === undefined ? undefined : { expectedMs: msPerItem * (end - start) };
-  trace(turn, { kind: 'started', at, epoch, stage: stage.id, peer, start, end, why, ...expected });
   stage.running.add(epoch);
   const session = defined(state.sessions.get(peer), `session of ${peer}`);
+  if (session.attempts.size === 0) state.sessions.set(peer, { ...session, headSince: at });
   session.attempts.add(epoch);
-  session.load.set(stage.id, (session.load.get(stage.id) ?? 0) + (end - start));
+  charge(session, stage.id, end - start);
+  const expected = expectedMs === undefined ? undefined : { expectedMs };
+  trace(turn, { kind: 'started', at, epoch, stage: stage.id, peer, start, end, why, ...expected });
   return attempt;
+}
+
+/** Adds items to what a peer still has to do; fewer than none is none. */
+function charge(session: Session, stage: StageId, items: number): void {
+  const left = (session.load.get(stage) ?? 0) + items;
+  if (left > 0) session.load.set(stage, left);
+  else session.load.delete(stage);
 }
 
 export type EndDetail = Pick<Extract<TraceEntry, { kind: 'ended' }>, 'durationMs' | 'sizeBytes' | 'reason'>;
@@ -41,13 +47,42 @@ export function endAttempt(turn: Turn, attempt: Attempt, how: AttemptEnd, detail
   const { state, at } = turn;
   trace(turn, { kind: 'ended', at, epoch: attempt.epoch, how, ...detail });
   state.attempts.delete(attempt.epoch);
+  state.shrinking.delete(attempt.epoch);
   state.stages.get(attempt.stage)?.running.delete(attempt.epoch);
   const session = state.sessions.get(attempt.peer);
   if (!session) return;
   session.attempts.delete(attempt.epoch);
-  const left = (session.load.get(attempt.stage) ?? 0) - (attempt.end - attempt.cursor);
-  if (left > 0) session.load.set(attempt.stage, left);
-  else session.load.delete(attempt.stage);
+  charge(session, attempt.stage, attempt.cursor - attempt.end);
+  state.sessions.set(session.peer, { ...session, headSince: at });
+}
+
+/** Gives back the range of an attempt that ended without a result, unless its twin goes on with it or it is done. */
+export function giveBack(state: State, attempt: Attempt): void {
+  const stage = state.stages.get(attempt.stage);
+  if (!stage || stage.finished.overlaps(attempt)) return;
+  const twin = twinOf(state, attempt);
+  if (twin) setAttempt(state, withoutTwin(twin));
+  else returnRange(stage, attempt);
+}
+
+/** The other attempt at the same range, for as long as its peer may hold it. */
+export function twinOf(state: State, attempt: Attempt): Attempt | undefined {
+  return attempt.twin === undefined ? undefined : state.attempts.get(attempt.twin);
+}
+
+/** Marks two attempts as twins: the first valid result wins. */
+export function pairTwins(state: State, a: Attempt, b: Attempt): void {
+  setAttempt(state, { ...a, twin: b.epoch });
+  setAttempt(state, { ...b, twin: a.epoch });
+}
+
+function withoutTwin(attempt: Attempt): Attempt {
+  const { twin: _, ...alone } = attempt;
+  return alone;
+}
+
+export function setAttempt(state: State, attempt: Attempt): void {
+  state.attempts.set(attempt.epoch, attempt);
 }
 
 /** Gives up an attempt whose peer no longer holds it; the range is handed out again. Ignores epochs of other peers. */
@@ -56,8 +91,38 @@ export function loseAttempt(turn: Turn, epoch: Epoch, peer?: PeerId): void {
   if (!attempt || (peer !== undefined && attempt.peer !== peer)) return;
   endAttempt(turn, attempt, 'lost');
   turn.state.counters.lost++;
-  const stage = turn.state.stages.get(attempt.stage);
-  if (stage) returnRange(stage, attempt);
+  giveBack(turn.state, attempt);
+}
+
+/** Whether the tail of an attempt can be given to another: a retry is a record of its own, a twin runs the same range. */
+export function isDivisible(state: State, attempt: Attempt): boolean {
+  const stage = state.stages.get(attempt.stage);
+  return stage !== undefined && !stage.retrying.has(attempt.start) && !twinOf(state, attempt) && !attempt.canceled;
+}
+
+/** Asks a peer for the tail of an attempt: nothing is given away before it answers. */
+export function askToShrink(turn: Turn, attempt: Attempt, until: number, meantFor: PeerId): void {
+  const { state, at } = turn;
+  setAttempt(state, { ...attempt, shrink: { until, at, meantFor } });
+  state.shrinking.add(attempt.epoch);
+  send(turn, attempt.peer, { type: 'shrink', tasks: [{ epoch: attempt.epoch, until }] });
+}
+
+/** Takes the boundary a peer keeps to; what lies behind it waits for others. `end` within the range gives nothing back twice. */
+export function shrinkAttempt(turn: Turn, attempt: Attempt, end: number): Attempt {
+  const { state } = turn;
+  const { shrink: _, ...kept } = attempt;
+  state.shrinking.delete(attempt.epoch);
+  const isShorter = end > attempt.start && end < attempt.end && isDivisible(state, attempt);
+  const shrunk = isShorter ? { ...kept, end, cursor: Math.min(attempt.cursor, end) } : kept;
+  setAttempt(state, shrunk);
+  if (!isShorter) return shrunk;
+  trace(turn, { kind: 'shrunk', at: turn.at, epoch: attempt.epoch, end });
+  state.counters.stolen += attempt.end - end;
+  state.stages.get(attempt.stage)?.pending.add({ start: end, end: attempt.end });
+  const session = state.sessions.get(attempt.peer);
+  if (session) charge(session, attempt.stage, shrunk.end - shrunk.cursor - (attempt.end - attempt.cursor));
+  return shrunk;
 }
 
 /** Takes over work that a peer holds under an epoch of the past, if nobody else has its range; otherwise fences it. */
@@ -75,7 +140,8 @@ export function adoptAttempt(turn: Turn, peer: PeerId, held: HeldAttempt): Verdi
     return { kind: 'drop', epoch: held.epoch };
   }
   state.counters.adopted++;
-  const attempt = startAttempt(turn, stage, peer, { start: held.start, end: held.end, tries }, 'adopted');
+  const { start, end } = held;
+  const attempt = startAttempt(turn, stage, peer, { start, end, tries, why: 'adopted' });
   return { kind: 'adopt', epoch: held.epoch, newEpoch: attempt.epoch };
 }
 
@@ -97,8 +163,15 @@ export function stopAttempts(turn: Turn, stageId: StageId): void {
   const byPeer = new Map<PeerId, Epoch[]>();
   for (const epoch of stage.running) {
     const attempt = defined(turn.state.attempts.get(epoch), `attempt ${epoch}`);
-    turn.state.attempts.set(epoch, { ...attempt, canceled: true });
+    if (attempt.canceled) continue;
+    setAttempt(turn.state, { ...attempt, canceled: true });
     byPeer.set(attempt.peer, [...(byPeer.get(attempt.peer) ?? []), epoch]);
   }
   for (const [peer, epochs] of byPeer) send(turn, peer, { type: 'cancel', epochs });
+}
+
+/** Asks a peer to stop an attempt whose outcome no longer counts. */
+export function stopAttempt(turn: Turn, attempt: Attempt): void {
+  setAttempt(turn.state, { ...attempt, canceled: true });
+  send(turn, attempt.peer, { type: 'cancel', epochs: [attempt.epoch] });
 }

@@ -2,6 +2,7 @@
 // `at` is set by the loop and never goes back.
 
 import type { JobId, KeyId, PeerId } from '../lib/ids.ts';
+import type { Telemetry } from '../protocol/device.ts';
 import type { JobSpec } from '../protocol/job-spec.ts';
 import type { HeldAttempt, Hello, Report } from '../protocol/to-coordinator.ts';
 import type { Role } from '../protocol/roster.ts';
@@ -30,6 +31,13 @@ export type EventBody =
       readonly peer: PeerId;
       readonly link: number;
       readonly cursors: readonly { readonly epoch: HeldAttempt['epoch']; readonly cursor: number }[];
+      readonly telemetry?: Telemetry | undefined;
+    }
+  | {
+      readonly kind: 'shrunk';
+      readonly peer: PeerId;
+      readonly link: number;
+      readonly tasks: readonly { readonly epoch: HeldAttempt['epoch']; readonly end: number }[];
     }
   | { readonly kind: 'reported'; readonly peer: PeerId; readonly link: number; readonly reports: readonly Report[] }
   | {

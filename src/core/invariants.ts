@@ -2,13 +2,20 @@
 // wrong, in words; the simulator, tests and debug builds call it. Comparison with the store (INV-9) is the caller's.
 
 import { RangeSet, type Range } from '../lib/range-set.ts';
+import { twinOf } from './attempt.ts';
 import { explain } from './schedule/explain.ts';
 import { isEnded } from './job.ts';
 import type { Stage, State } from './state.ts';
 
 /** Every violation found, empty when the state is sound. */
 export function checkInvariants(state: State): string[] {
-  return [...checkStages(state), ...checkAttempts(state), ...checkSessions(state), ...checkJobs(state)];
+  return [
+    ...checkStages(state),
+    ...checkAttempts(state),
+    ...checkSessions(state),
+    ...checkLines(state),
+    ...checkJobs(state),
+  ];
 }
 
 /** INV-7, after a `schedule` event: whatever could run and does not has a reason. */
@@ -49,7 +56,10 @@ function* claims(state: State, stage: Stage): Generator<readonly [string, Range]
   for (const { item } of stage.failures.values()) yield ['failure', { start: item, end: item + 1 }];
   for (const epoch of stage.running) {
     const attempt = state.attempts.get(epoch);
-    if (attempt && !stage.retrying.has(attempt.start)) yield ['attempt', attempt];
+    if (!attempt || stage.retrying.has(attempt.start) || stage.finished.overlaps(attempt)) continue;
+    // Twins run the same range: the one that was first stands for both.
+    const twin = twinOf(state, attempt);
+    if (!twin || attempt.assignedAt < twin.assignedAt || attempt.why !== 'backup') yield ['attempt', attempt];
   }
 }
 
@@ -59,6 +69,8 @@ function* checkAttempts(state: State): Generator<string> {
     if (!session?.attempts.has(attempt.epoch)) yield `INV-3: attempt ${attempt.epoch} has no session that holds it`;
     if (!state.stages.get(attempt.stage)?.running.has(attempt.epoch))
       yield `INV-3: attempt ${attempt.epoch} is not in its stage`;
+    if ((attempt.shrink !== undefined) !== state.shrinking.has(attempt.epoch))
+      yield `attempt ${attempt.epoch} is ${attempt.shrink ? '' : 'not '}asked to shrink, and not counted so`;
     if (attempt.cursor < attempt.start || attempt.cursor > attempt.end)
       yield `attempt ${attempt.epoch} has its cursor outside its range`;
   }
@@ -84,6 +96,18 @@ function* checkSessions(state: State): Generator<string> {
     for (const [stage, items] of session.load)
       if (items !== (load.get(stage) ?? 0))
         yield `peer ${session.peer} is charged ${items} items of ${stage}, holds ${load.get(stage) ?? 0}`;
+  }
+}
+
+/** Who stands in line is exactly what may be handed out, and in order. */
+function* checkLines(state: State): Generator<string> {
+  for (const stage of state.stages.values()) {
+    const job = state.jobs.get(stage.jobId);
+    const belongs = job?.status.kind === 'running' && stage.record.status.kind === 'running';
+    if (belongs !== (stage.line !== undefined)) yield `stage ${stage.id} ${belongs ? 'misses in' : 'stands in'} line`;
+    const isThere = job && stage.line && state.lines.get(job.submitter)?.includes(stage.line);
+    if (stage.line && isThere !== true) yield `stage ${stage.id} has a place in a line that does not have it`;
+    if (stage.retries.size > 0 !== state.retrying.has(stage.id)) yield `stage ${stage.id} has its retries miscounted`;
   }
 }
 

@@ -4,6 +4,7 @@
 import { toStageId, type JobId } from '../lib/ids.ts';
 import type { EventBody } from './event.ts';
 import { toRecord } from './record.ts';
+import { lineUpJob } from './line.ts';
 import { addStages, startReadyStages } from './stage.ts';
 import { stopAttempts } from './attempt.ts';
 import type { JobRecord, JobStatus, State } from './state.ts';
@@ -28,6 +29,14 @@ export function onJobSubmitted(turn: Turn, event: EventOf<'job-submitted'>): voi
       'conflict',
       `client key "${event.spec.clientKey}" already names job ${earlier}, which has another spec; use a new key`,
     );
+  const { deadlineAt } = event.spec;
+  if (deadlineAt !== undefined && deadlineAt <= at)
+    return refuse(
+      turn,
+      event.request,
+      'bad-input',
+      'the deadline has passed; submit the job with a later one or with none',
+    );
   if (state.jobs.has(event.jobId))
     return refuse(turn, event.request, 'conflict', `job ${event.jobId} exists and was submitted by someone else`);
   if (state.activeJobs.size >= state.limits.maxActiveJobs)
@@ -49,6 +58,7 @@ export function onJobSubmitted(turn: Turn, event: EventOf<'job-submitted'>): voi
   saveJob(turn, job);
   addStages(turn, job);
   startReadyStages(turn, job);
+  lineUpJob(state, job);
   reply(turn, event.request, job.id, true);
 }
 
@@ -106,6 +116,7 @@ export function onStageFinished(turn: Turn, jobId: JobId): void {
   const job = turn.state.jobs.get(jobId);
   if (!job || isEnded(job.status)) return;
   startReadyStages(turn, job);
+  lineUpJob(turn.state, job);
   let failedItems = 0;
   for (const { name } of job.spec.stages) {
     const stage = turn.state.stages.get(toStageId(job.id, name));
@@ -123,6 +134,7 @@ export function endJob(turn: Turn, job: JobRecord, status: JobStatus): void {
 
 function saveJob(turn: Turn, job: JobRecord): void {
   keepJob(turn.state, job);
+  lineUpJob(turn.state, job);
   put(turn, toRecord('job', job));
 }
 

@@ -1,12 +1,14 @@
 // Owns peers and their links: hello, heartbeat, silence, drain. A link that breaks loses nothing at once: the lease
 // runs on, and the peer's next hello says what it still holds. Knows nothing of sockets.
 
+import type { Telemetry } from '../protocol/device.ts';
 import type { Verdict } from '../protocol/to-agent.ts';
 import { PROTOCOL_VERSION } from '../protocol/version.ts';
-import { adoptAttempt, loseAttempt } from './attempt.ts';
+import { adoptAttempt, loseAttempt, setAttempt } from './attempt.ts';
 import type { EventBody } from './event.ts';
 import { toRecord } from './record.ts';
-import { moveCursor, touchSession } from './session.ts';
+import { deviceLogSlowness } from './schedule/device-table.ts';
+import { keepAttempt, moveCursor, takeBoundary, touchSession } from './session.ts';
 import type { Session } from './state.ts';
 import { put, refuse, reply, send, type Turn } from './turn.ts';
 
@@ -24,6 +26,12 @@ export function onLinkOpened(turn: Turn, event: EventOf<'link-opened'>): void {
     devices: hello.devices,
     backlog: hello.backlog,
     version: hello.version,
+    protocol: hello.protocol,
+    labels: hello.labels ?? [],
+    ...(hello.owner !== undefined && { owner: hello.owner }),
+    logSlowness: Math.min(...hello.devices.map(deviceLogSlowness)),
+    warm: before?.warm ?? new Map(),
+    headSince: before?.headSince ?? at,
     ...(hello.sandbox !== undefined && { sandbox: hello.sandbox }),
     lastSeenAt: at,
     connected: true,
@@ -37,7 +45,7 @@ export function onLinkOpened(turn: Turn, event: EventOf<'link-opened'>): void {
   const verdicts = hello.attempts.map((attempt): Verdict => {
     const known = state.attempts.get(attempt.epoch);
     if (known?.peer === peer)
-      return known.canceled ? { kind: 'drop', epoch: attempt.epoch } : { kind: 'keep', epoch: attempt.epoch };
+      return { kind: keepAttempt(turn, attempt.epoch, attempt.end) ? 'keep' : 'drop', epoch: attempt.epoch };
     return adoptAttempt(turn, peer, attempt);
   });
   for (const verdict of verdicts) if (verdict.kind === 'drop') loseAttempt(turn, verdict.epoch, peer);
@@ -53,12 +61,34 @@ export function onLinkClosed(turn: Turn, event: EventOf<'link-closed'>): void {
 }
 
 export function onHeartbeat(turn: Turn, event: EventOf<'heartbeat'>): void {
-  if (!touchSession(turn, event.peer, event.link)) return;
+  const session = touchSession(turn, event.peer, event.link);
+  if (!session) return;
   for (const { epoch, cursor } of event.cursors) moveCursor(turn, event.peer, epoch, cursor);
+  if (event.telemetry) turn.state.sessions.set(event.peer, { ...session, ...toRoom(session, event.telemetry) });
 }
 
-/** Gives up the work of peers that have been silent for a lease. */
+/** What is free on the device with the most memory, and on the disk, as far as the peer tells. */
+function toRoom({ devices }: Session, telemetry: Telemetry): Pick<Session, 'freeMemoryBytes' | 'freeDiskBytes'> {
+  const [largest] = devices.toSorted((a, b) => b.memoryBytes - a.memoryBytes);
+  const usedBytes = telemetry.devices.find(({ id }) => id === largest?.id)?.usedMemoryBytes;
+  const ofDevice = largest && usedBytes !== undefined ? Math.max(0, largest.memoryBytes - usedBytes) : undefined;
+  const freeMemoryBytes = largest?.kind === 'cpu' ? telemetry.freeMemoryBytes : ofDevice;
+  const { freeDiskBytes } = telemetry;
+  return {
+    ...(freeMemoryBytes !== undefined && { freeMemoryBytes }),
+    ...(freeDiskBytes !== undefined && { freeDiskBytes }),
+  };
+}
+
+/** A peer keeps to a boundary: what lies behind it is free for others. */
+export function onShrunk(turn: Turn, event: EventOf<'shrunk'>): void {
+  if (!touchSession(turn, event.peer, event.link)) return;
+  for (const { epoch, end } of event.tasks) takeBoundary(turn, event.peer, epoch, end);
+}
+
+/** Gives up the work of peers that have been silent for a lease, and on answers that do not come. */
 export function onTick(turn: Turn): void {
+  forgetUnanswered(turn);
   for (const session of turn.state.sessions.values()) {
     if (turn.at - session.lastSeenAt <= turn.state.limits.leaseMs) continue;
     for (const epoch of session.attempts) loseAttempt(turn, epoch);
@@ -67,16 +97,30 @@ export function onTick(turn: Turn): void {
   }
 }
 
+/** A request to shrink that is not answered may be made again. */
+function forgetUnanswered({ state, at }: Turn): void {
+  for (const epoch of state.shrinking) {
+    const attempt = state.attempts.get(epoch);
+    if (attempt?.shrink && at - attempt.shrink.at <= state.limits.leaseMs) continue;
+    state.shrinking.delete(epoch);
+    if (!attempt) continue;
+    const { shrink: _, ...kept } = attempt;
+    setAttempt(state, kept);
+  }
+}
+
+/** Drains a peer or gives it work again; by hand, which also ends a quarantine. */
 export function onPeerDrained(turn: Turn, event: EventOf<'peer-drained'>): void {
   const peer = turn.state.peers.get(event.peer);
   if (!peer) return refuse(turn, event.request, 'not-found', `there is no peer ${event.peer}; swarm peers lists them`);
-  const changed = peer.drained !== event.drained;
-  if (changed) {
+  const isReleased = !event.drained && turn.state.health.delete(peer.id);
+  const isSwitched = peer.drained !== event.drained;
+  if (isSwitched) {
     const record = { ...peer, drained: event.drained };
     turn.state.peers.set(peer.id, record);
     put(turn, toRecord('peer', record));
   }
-  reply(turn, event.request, peer.id, changed);
+  reply(turn, event.request, peer.id, isSwitched || isReleased);
 }
 
 function closeLink(turn: Turn, session: Session, reason: string, retry: boolean): void {

@@ -3,6 +3,8 @@
 import type { Range } from '../lib/range-set.ts';
 import type { StageId } from '../lib/ids.ts';
 import type { StoredRecord } from './change.ts';
+import type { LedgerRecord, UsageRecord } from './ledger.ts';
+import type { Estimate } from './schedule/estimate.ts';
 import type {
   FailureRecord,
   InviteRecord,
@@ -27,6 +29,9 @@ type Records = {
   readonly part: PartRecord;
   readonly retry: RetryRecord;
   readonly failure: FailureRecord;
+  readonly estimate: Estimate;
+  readonly ledger: LedgerRecord;
+  readonly usage: UsageRecord;
 };
 
 export type RecordKind = keyof Records;
@@ -42,6 +47,9 @@ const VERSIONS: Readonly<Record<RecordKind, number>> = {
   part: 1,
   retry: 1,
   failure: 1,
+  estimate: 1,
+  ledger: 1,
+  usage: 1,
 };
 
 export function isRecordKind(kind: string): kind is RecordKind {
@@ -53,7 +61,7 @@ export function versionOf(kind: RecordKind): number {
 }
 
 /** The store's form of a record that has an id of its own. */
-export function toRecord<K extends 'member' | 'peer' | 'invite' | 'job' | 'stage'>(
+export function toRecord<K extends 'member' | 'peer' | 'invite' | 'job' | 'stage' | 'estimate' | 'ledger' | 'usage'>(
   kind: K,
   value: Records[K],
 ): StoredRecord {

@@ -1,11 +1,15 @@
 // Owns the way back: a state from the store's records. No old logic is replayed; sessions and attempts start empty and
 // come back with what agents say in their hellos.
 
+import { defined } from '../lib/assert.ts';
 import { toStageId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { StoredRecord } from './change.ts';
 import { keepJob } from './job.ts';
+import type { LedgerRecord, UsageRecord } from './ledger.ts';
+import { lineUpJob } from './line.ts';
 import { isRecordKind, toRecord, toStageRecord, versionOf, type FinishedRecord, type RecordKind } from './record.ts';
+import { restoreEstimate, type Estimate } from './schedule/estimate.ts';
 import { createStage, creditPeer } from './stage.ts';
 import {
   createState,
@@ -33,6 +37,9 @@ const ORDER: readonly RecordKind[] = [
   'part',
   'retry',
   'failure',
+  'estimate',
+  'ledger',
+  'usage',
 ];
 
 export type RecoveryFault = { readonly code: 'store-newer' | 'store-corrupt'; readonly message: string };
@@ -65,6 +72,7 @@ export function recover(
           message: `record ${kind} ${record.id} belongs to a job or stage that is not in the store`,
         });
   for (const stage of state.stages.values()) derivePending(stage);
+  for (const id of state.activeJobs) lineUpJob(state, defined(state.jobs.get(id), `job ${id}`));
   return ok(state);
 }
 
@@ -89,6 +97,18 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
     case 'job':
       keepJob(state, value as JobRecord);
       return true;
+    case 'estimate': {
+      const estimate = value as Estimate;
+      return restoreEstimate(state.estimates, estimate) && set(state.savedEstimates, estimate.id, estimate);
+    }
+    case 'ledger': {
+      const record = value as LedgerRecord;
+      return set(state.ledger, record.id, record);
+    }
+    case 'usage': {
+      const record = value as UsageRecord;
+      return set(state.usage, record.id, record);
+    }
     case 'stage': {
       const record = value as StageRecord;
       const job = state.jobs.get(record.jobId);
@@ -109,7 +129,10 @@ function applyToStage(state: State, kind: RecordKind, value: { readonly stage: S
     creditPeer(stage, part);
     set(stage.parts, part.start, part);
   }
-  if (kind === 'retry') set(stage.retries, (value as RetryRecord).start, value as RetryRecord);
+  if (kind === 'retry') {
+    set(stage.retries, (value as RetryRecord).start, value as RetryRecord);
+    state.retrying.add(stage.id);
+  }
   if (kind === 'failure') set(stage.failures, (value as FailureRecord).item, value as FailureRecord);
   return true;
 }
@@ -132,6 +155,9 @@ export function* durableRecords(state: State): Generator<StoredRecord> {
   for (const value of sortedValues(state.peers)) yield toRecord('peer', value);
   for (const value of sortedValues(state.invites)) yield toRecord('invite', value);
   for (const value of sortedValues(state.jobs)) yield toRecord('job', value);
+  for (const value of sortedValues(state.savedEstimates)) yield toRecord('estimate', value);
+  for (const value of sortedValues(state.ledger)) yield toRecord('ledger', value);
+  for (const value of sortedValues(state.usage)) yield toRecord('usage', value);
   for (const stage of sortedValues(state.stages)) {
     yield toRecord('stage', stage.record);
     for (const range of stage.finished) yield toStageRecord('finished', { stage: stage.id, ...range });

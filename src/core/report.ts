@@ -4,15 +4,22 @@ import { defined } from '../lib/assert.ts';
 import type { PeerId } from '../lib/ids.ts';
 import { rangeLength } from '../lib/range-set.ts';
 import type { Outcome, Report } from '../protocol/to-coordinator.ts';
-import { endAttempt, type EndDetail } from './attempt.ts';
+import { endAttempt, giveBack, isDivisible, shrinkAttempt, stopAttempt, twinOf, type EndDetail } from './attempt.ts';
 import type { EventBody } from './event.ts';
+import { noteFailure, noteSuccess } from './health.ts';
 import { endJob, onStageFinished } from './job.ts';
-import { learnSpeed } from './schedule/estimate.ts';
+import { bookWork } from './ledger.ts';
+import { learnFromResult } from './learn.ts';
 import { touchSession } from './session.ts';
-import { acceptRange, failRange, returnRange, type StageOutcome } from './stage.ts';
-import type { Attempt, Stage } from './state.ts';
+import { acceptRange, failRange, type StageOutcome } from './stage.ts';
+import type { Attempt, JobRecord, Stage } from './state.ts';
 import type { AttemptEnd } from './trace.ts';
 import { send, type Turn } from './turn.ts';
+
+type Done = Extract<Outcome, { kind: 'done' }>;
+type Failed = Extract<Outcome, { kind: 'failed' }>;
+
+const HOUR_MS = 3_600_000;
 
 /** Takes reports. Each is acknowledged once its effect is durable, the stale ones too, so that the agent forgets them. */
 export function onReported(turn: Turn, event: Extract<EventBody, { kind: 'reported' }>): void {
@@ -22,53 +29,91 @@ export function onReported(turn: Turn, event: Extract<EventBody, { kind: 'report
 }
 
 function takeReport(turn: Turn, peer: PeerId, { epoch, outcome }: Report): void {
-  const attempt = turn.state.attempts.get(epoch);
-  if (attempt?.peer !== peer) {
-    turn.state.counters.staleDropped++;
+  const { state } = turn;
+  const known = state.attempts.get(epoch);
+  if (known?.peer !== peer) {
+    state.counters.staleDropped++;
     return;
   }
-  const stage = defined(turn.state.stages.get(attempt.stage), `stage ${attempt.stage}`);
+  const attempt = outcome.kind === 'done' ? cutToResult(turn, known, outcome) : known;
+  if (!attempt) return;
+  const stage = defined(state.stages.get(attempt.stage), `stage ${attempt.stage}`);
   endAttempt(turn, attempt, ...toEnd(stage, attempt, outcome));
-  if (attempt.canceled) return returnRange(stage, attempt);
+  if (outcome.kind === 'done' && stage.finished.overlaps(attempt)) return takeSample(turn, stage, attempt, outcome);
+  if (attempt.canceled) return giveBack(state, attempt);
   if (outcome.kind === 'done') takeResult(turn, stage, attempt, outcome);
   else if (outcome.kind === 'failed') takeFailure(turn, stage, attempt, outcome);
-  else returnRange(stage, attempt);
+  else giveBack(state, attempt);
+}
+
+/**
+ * The attempt as far as its result goes: a peer that was asked to shrink may report before its boundary was heard. A
+ * result that ends elsewhere than it may is worth nothing: the attempt is given up, and undefined returned.
+ */
+function cutToResult(turn: Turn, attempt: Attempt, { end }: Done): Attempt | undefined {
+  if (end === undefined || end === attempt.end) return attempt;
+  const mayEnd = end > attempt.start && end < attempt.end && isDivisible(turn.state, attempt);
+  if (mayEnd) return shrinkAttempt(turn, attempt, end);
+  endAttempt(turn, attempt, 'returned', { reason: `its result ends at ${end}, not at ${attempt.end}` });
+  giveBack(turn.state, attempt);
+  return undefined;
 }
 
 function toEnd(stage: Stage, attempt: Attempt, outcome: Outcome): [AttemptEnd, EndDetail?] {
-  if (attempt.canceled || outcome.kind === 'stopped') return [attempt.canceled ? 'stopped' : 'returned'];
+  if (outcome.kind === 'done' && stage.finished.overlaps(attempt))
+    return ['duplicate', { durationMs: outcome.durationMs }];
+  if (attempt.canceled) return ['stopped'];
+  if (outcome.kind === 'stopped') return ['returned'];
   if (outcome.kind === 'failed') return [outcome.scope === 'peer' ? 'returned' : 'failed', { reason: outcome.reason }];
   const { durationMs, part } = outcome;
-  return [
-    stage.finished.overlaps(attempt) ? 'duplicate' : 'accepted',
-    { durationMs, ...(part && { sizeBytes: part.sizeBytes }) },
-  ];
+  return ['accepted', { durationMs, ...(part && { sizeBytes: part.sizeBytes }) }];
 }
 
-function takeResult(turn: Turn, stage: Stage, attempt: Attempt, outcome: Extract<Outcome, { kind: 'done' }>): void {
-  if (stage.finished.overlaps(attempt)) {
-    turn.state.counters.duplicatesDropped++;
-    return;
-  }
-  learnSpeed(turn.state.speeds, stage.spec, attempt.peer, outcome.durationMs / rangeLength(attempt));
+function takeResult(turn: Turn, stage: Stage, attempt: Attempt, outcome: Done): void {
+  const { state } = turn;
+  const job = defined(state.jobs.get(stage.jobId), `job ${stage.jobId}`);
+  learnFromResult(turn, stage, attempt, outcome);
+  noteSuccess(state, attempt.peer);
+  const twin = twinOf(state, attempt);
+  if (twin) stopAttempt(turn, twin);
   const { start, end, peer } = attempt;
+  bookWork(turn, job, { peer, deviceMs: outcome.durationMs, items: rangeLength(attempt) });
   const bytes = outcome.part && { part: outcome.part };
   const inline = outcome.inline === undefined ? undefined : { inline: outcome.inline };
   settle(turn, stage, acceptRange(turn, stage, { stage: stage.id, start, end, peer, ...bytes, ...inline }));
+  checkBudget(turn, job);
 }
 
-function takeFailure(turn: Turn, stage: Stage, attempt: Attempt, outcome: Extract<Outcome, { kind: 'failed' }>): void {
-  if (outcome.scope === 'peer') {
-    stage.refusals.set(attempt.peer, outcome.reason);
-    return returnRange(stage, attempt);
-  }
+/** A job that has used its device-hours ends. */
+function checkBudget(turn: Turn, { id, spec }: JobRecord): void {
+  const { deviceHours } = spec.limits;
+  const usedMs = turn.state.usage.get(id)?.deviceMs ?? 0;
+  const job = turn.state.jobs.get(id);
+  if (deviceHours === undefined || usedMs <= deviceHours * HOUR_MS || job?.status.kind !== 'running') return;
+  const reason = `it has used its limit of ${deviceHours} device-hours; submit it again with a higher one`;
+  endJob(turn, job, { kind: 'failed', at: turn.at, reason });
+}
+
+/** The loser of two twins finished all the same: its result shows whether both peers compute the same. */
+function takeSample({ state }: Turn, stage: Stage, attempt: Attempt, outcome: Done): void {
+  state.counters.duplicatesDropped++;
+  state.counters.wastedMs += outcome.durationMs;
+  const accepted = stage.parts.get(attempt.start);
+  if (!outcome.part || !accepted?.part || accepted.end !== attempt.end) return;
+  if (accepted.part.id === outcome.part.id) state.counters.samplesEqual++;
+  else state.counters.samplesUnlike++;
+}
+
+function takeFailure(turn: Turn, stage: Stage, attempt: Attempt, outcome: Failed): void {
+  const { state, at } = turn;
+  const { peer } = attempt;
+  if (outcome.scope === 'peer') stage.refusals.set(peer, outcome.reason);
+  else noteFailure(state, peer, stage, outcome.reason, at);
+  // While another is at the same range, its result decides.
+  if (outcome.scope === 'peer' || twinOf(state, attempt)) return giveBack(state, attempt);
   const { item, reason } = outcome;
   const culprit = outcome.scope === 'item' && item !== undefined ? { item } : undefined;
-  settle(
-    turn,
-    stage,
-    failRange(turn, stage, attempt, { reason, peer: attempt.peer, tries: attempt.tries + 1, ...culprit }),
-  );
+  settle(turn, stage, failRange(turn, stage, attempt, { reason, peer, tries: attempt.tries + 1, ...culprit }));
 }
 
 /** Carries a stage's end over to its job. */

@@ -6,6 +6,7 @@ import { defined } from '../lib/assert.ts';
 import { toStageId, type PeerId } from '../lib/ids.ts';
 import { RangeSet, rangeLength, type Range } from '../lib/range-set.ts';
 import { countItems } from '../protocol/job-spec.ts';
+import { workClassOf, workFamilyOf } from './schedule/estimate.ts';
 import { stageKey, toRecord, toStageRecord } from './record.ts';
 import type { JobRecord, PartRecord, RetryRecord, Stage, StageRecord } from './state.ts';
 import { put, remove, type Turn } from './turn.ts';
@@ -26,7 +27,10 @@ export function createStage(job: JobRecord, record: StageRecord): Stage {
     jobId: job.id,
     spec,
     itemCount,
+    workClass: workClassOf(spec),
+    family: workFamilyOf(spec),
     record,
+    line: undefined,
     finished: new RangeSet(),
     pending: RangeSet.of({ start: 0, end: itemCount }),
     parts: new Map(),
@@ -150,6 +154,7 @@ function addRetry(turn: Turn, stage: Stage, range: Range, blame: Blame): StageOu
     peer: blame.peer,
   };
   stage.retries.set(retry.start, retry);
+  turn.state.retrying.add(stage.id);
   put(turn, toStageRecord('retry', retry));
   return OPEN;
 }
@@ -157,6 +162,7 @@ function addRetry(turn: Turn, stage: Stage, range: Range, blame: Blame): StageOu
 function forgetRetry(turn: Turn, stage: Stage, start: number): void {
   stage.retrying.delete(start);
   if (stage.retries.delete(start)) remove(turn, stageKey('retry', stage.id, start));
+  if (stage.retries.size === 0) turn.state.retrying.delete(stage.id);
 }
 
 function finishIfDone(turn: Turn, stage: Stage): StageOutcome {

@@ -8,6 +8,11 @@ import type { Device } from '../protocol/device.ts';
 import type { JobSpec, StageSpec } from '../protocol/job-spec.ts';
 import type { Role } from '../protocol/roster.ts';
 import type { ReportedPart } from '../protocol/to-coordinator.ts';
+import type { LedgerRecord, UsageRecord } from './ledger.ts';
+import type { PeerHealth } from './health.ts';
+import type { Line, LineEntry } from './line.ts';
+import { createEstimateBook, type Estimate, type EstimateBook } from './schedule/estimate.ts';
+import type { StartReason } from './trace.ts';
 
 /** Durable: a machine that joined. */
 export type PeerRecord = {
@@ -96,7 +101,12 @@ export type Stage = {
   readonly jobId: JobId;
   readonly spec: StageSpec;
   readonly itemCount: number;
+  /** Names of work that costs the same, and of work that is akin: what estimates are kept by. */
+  readonly workClass: string;
+  readonly family: string;
   record: StageRecord;
+  /** Its place in its submitter's line while it may be handed out. */
+  line: LineEntry | undefined;
   /** Accepted items; durable, one record per disjoint range. */
   readonly finished: RangeSet;
   /** Items nobody has: the rest after finished, failed, retries and running. Not durable: derived. */
@@ -119,8 +129,15 @@ export type Attempt = Range & {
   readonly stage: StageId;
   readonly peer: PeerId;
   readonly tries: number;
+  readonly why: StartReason;
   readonly assignedAt: number;
   readonly cursor: number;
+  /** When the cursor last moved. */
+  readonly cursorAt: number;
+  /** The peer was asked to keep to `until`; the rest is meant for another. Cleared by its answer. */
+  readonly shrink?: { readonly until: number; readonly at: number; readonly meantFor: PeerId };
+  /** The other attempt at the same range, while both run: the first valid result wins. */
+  readonly twin?: Epoch;
   /** Set when its stop was asked for: the outcome no longer counts. */
   readonly canceled: boolean;
 };
@@ -133,8 +150,21 @@ export type Session = {
   readonly devices: readonly Device[];
   readonly backlog: number;
   readonly version: string;
+  readonly protocol: number;
   /** What holds its runners, as it says. */
   readonly sandbox?: string;
+  readonly labels: readonly string[];
+  /** Whose machine it is, as it says: the jobs of this key come first on it. */
+  readonly owner?: KeyId;
+  /** From the device table: log of how slow its best device is believed to be. */
+  readonly logSlowness: number;
+  /** What it measured last; absent until it tells. */
+  readonly freeMemoryBytes?: number;
+  readonly freeDiskBytes?: number;
+  /** Classes of work whose runner is warm, and since when it was last used. */
+  readonly warm: Map<string, number>;
+  /** When its oldest attempt can have begun to run. */
+  readonly headSince: number;
   /** When the peer was last heard, in the coordinator's time. */
   readonly lastSeenAt: number;
   /** False while the connection is down and the lease still runs. */
@@ -155,6 +185,14 @@ export type Counters = {
   failedItems: number;
   adopted: number;
   fenced: number;
+  stolen: number;
+  backups: number;
+  /** Second results of a range that had the same bytes as the first, and that had others. */
+  samplesEqual: number;
+  samplesUnlike: number;
+  /** Device time of accepted results, and of attempts that came to nothing because another was first. */
+  spentMs: number;
+  wastedMs: number;
 };
 
 export type State = {
@@ -173,13 +211,27 @@ export type State = {
   readonly submissions: Map<string, JobId>;
   readonly sessions: Map<PeerId, Session>;
   readonly attempts: Map<Epoch, Attempt>;
-  /** Natural log of ms per item, by `<workload>|<peer>` and `<workload>`: the scheduler's memory. */
-  readonly speeds: Map<string, Speed>;
+  /** Stages that have retries. */
+  readonly retrying: Set<StageId>;
+  /** Attempts that were asked to give their tail up and have not answered. */
+  readonly shrinking: Set<Epoch>;
+  /** Running stages of running jobs, in the order in which they are served, by submitter. */
+  readonly lines: Map<KeyId, Line>;
+  /** The scheduler's memory, and what of it is durable. */
+  readonly estimates: EstimateBook;
+  readonly savedEstimates: Map<string, Estimate>;
+  readonly health: Map<PeerId, PeerHealth>;
+  /** Who gave and who took, by week. */
+  readonly ledger: Map<string, LedgerRecord>;
+  /** Device time that each job has used. */
+  readonly usage: Map<JobId, UsageRecord>;
+  /** What each submitter has had of late: normalised device time that fades. */
+  readonly shares: Map<KeyId, Share>;
   readonly counters: Counters;
 };
 
-/** A running mean of log(ms per item). */
-export type Speed = { readonly logMsPerItem: number; readonly weight: number };
+/** A sum of normalised device ms that fades; `at` is when it was last brought up to date. */
+export type Share = { readonly ms: number; readonly at: number };
 
 /** Bounds that a test or an operator may change. */
 export type Limits = {
@@ -191,6 +243,11 @@ export type Limits = {
   readonly maxActiveJobs: number;
   /** The running time aimed at for one task. */
   readonly targetTaskMs: number;
+  /** Whether tails of slow attempts are taken back, and silent or late ones done twice; both only when nothing else is left. */
+  readonly stealing: boolean;
+  readonly backups: boolean;
+  /** The most of all device time that backups may cost. */
+  readonly backupShare: number;
 };
 
 export const DEFAULT_LIMITS: Limits = {
@@ -200,6 +257,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxPeers: 1_000,
   maxActiveJobs: 10_000,
   targetTaskMs: 3_000,
+  stealing: true,
+  backups: true,
+  backupShare: 0.05,
 };
 
 export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS): State {
@@ -216,7 +276,15 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
     submissions: new Map(),
     sessions: new Map(),
     attempts: new Map(),
-    speeds: new Map(),
+    retrying: new Set(),
+    shrinking: new Set(),
+    lines: new Map(),
+    estimates: createEstimateBook(),
+    savedEstimates: new Map(),
+    health: new Map(),
+    ledger: new Map(),
+    usage: new Map(),
+    shares: new Map(),
     counters: {
       accepted: 0,
       duplicatesDropped: 0,
@@ -226,6 +294,12 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
       failedItems: 0,
       adopted: 0,
       fenced: 0,
+      stolen: 0,
+      backups: 0,
+      samplesEqual: 0,
+      samplesUnlike: 0,
+      spentMs: 0,
+      wastedMs: 0,
     },
   };
 }

@@ -12,6 +12,7 @@ import {
   tasksTo,
 } from '../../test/helpers/core-harness.ts';
 import type { Epoch, JobId, StageId } from '../lib/ids.ts';
+import { PROTOCOL_VERSION } from '../protocol/version.ts';
 import { recover } from './recover.ts';
 import { explain } from './schedule/explain.ts';
 
@@ -21,7 +22,7 @@ describe('peers', () => {
   test('a hello is welcomed with the lease', () => {
     const swarm = new CoreHarness();
     expect(messagesTo(ANNA, swarm.join(ANNA))).toEqual([
-      { type: 'welcome', protocol: 1, heartbeatMs: 5_000, leaseMs: 15_000, verdicts: [] },
+      { type: 'welcome', protocol: PROTOCOL_VERSION, heartbeatMs: 5_000, leaseMs: 15_000, verdicts: [] },
     ]);
   });
 
@@ -276,6 +277,7 @@ describe('failures', () => {
     expect(swarm.heldBy(ANNA)).toEqual([]);
     expect(explain(swarm.state, swarm.stage().id, swarm.at)).toEqual({
       kind: 'peers',
+      cheapest: { peer: ANNA, obstacle: { kind: 'refused', reason: 'the signer is not trusted here' } },
       obstacles: [{ peer: ANNA, obstacle: { kind: 'refused', reason: 'the signer is not trusted here' } }],
     });
   });

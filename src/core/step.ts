@@ -8,7 +8,7 @@ import type { Event } from './event.ts';
 import { onTasksCalledFor } from './dispatch.ts';
 import { onJobCanceled, onJobPaused, onJobPrioritySet, onJobResumed, onJobSubmitted } from './job.ts';
 import { onMemberEnrolled } from './member.ts';
-import { onHeartbeat, onLinkClosed, onLinkOpened, onPeerDrained, onTick } from './peer.ts';
+import { onHeartbeat, onLinkClosed, onLinkOpened, onPeerDrained, onShrunk, onTick } from './peer.ts';
 import { onReported } from './report.ts';
 import type { State } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -37,6 +37,8 @@ function dispatch(turn: Turn, event: Event): void {
       return onLinkClosed(turn, event);
     case 'heartbeat':
       return onHeartbeat(turn, event);
+    case 'shrunk':
+      return onShrunk(turn, event);
     case 'reported':
       return onReported(turn, event);
     case 'job-submitted':

@@ -117,6 +117,7 @@ export class CoordinatorNode {
   #onMessage(peer: PeerId, link: number, message: ToCoordinator): void {
     if (message.type === 'hello') this.post({ kind: 'link-opened', peer, link, hello: message });
     if (message.type === 'heartbeat') this.post({ kind: 'heartbeat', peer, link, cursors: message.cursors });
+    if (message.type === 'shrunk') this.post({ kind: 'shrunk', peer, link, tasks: message.tasks });
     if (message.type === 'report')
       this.post({ kind: 'reported', peer, link, reports: message.reports.map((report) => this.#verify(report)) });
   }

@@ -1,14 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { key } from '../../../test/helpers/core-harness.ts';
+import { JOB, key, SUBMITTER } from '../../../test/helpers/core-harness.ts';
 import type { StageId } from '../../lib/ids.ts';
+import { DEFAULT_LIMITS } from '../state.ts';
 import { plan, type Assignment } from './plan.ts';
 import type { PeerView, StageView, View } from './view.ts';
 
 const STAGE = '00000000000000aa/map' as StageId;
 
 function peerView(number: number, extra: Partial<PeerView> = {}): PeerView {
-  return { id: key(number), drained: false, memoryBytes: 8e9, freeSlots: 2, queuedMs: 0, heldAttempts: 0, ...extra };
+  return {
+    ...{ id: key(number), owner: undefined, drained: false, quarantine: undefined, labels: [], factor: 1 },
+    ...{ memoryBytes: 8e9, freeMemoryBytes: undefined, freeDiskBytes: undefined },
+    ...{ freeSlots: 2, queuedMs: 0, heldAttempts: 0 },
+    ...extra,
+  };
 }
 
 function stageView(
@@ -16,21 +22,30 @@ function stageView(
   msPerItem: readonly (number | undefined)[],
   extra: Partial<StageView> = {},
 ): StageView {
+  const typical = msPerItem.find((ms) => ms !== undefined);
   return {
-    id: STAGE,
-    pendingItems,
-    taskItems: undefined,
-    memoryBytes: 0,
-    dueRetries: [],
-    refusals: new Map(),
-    msPerItem: (peer) => msPerItem[Number(peer.slice(-4))],
-    typicalMsPerItem: msPerItem.find((ms) => ms !== undefined),
+    ...{ id: STAGE, job: JOB, submitter: SUBMITTER, workClass: 'noop', priority: 0, deadlineAt: Infinity },
+    ...{ pendingItems, taskItems: undefined, memoryBytes: 0, diskBytes: 0, labels: [], dueRetries: [] },
+    ...{ refusals: new Map(), maxPeers: Infinity, peersAtWork: new Set(), setupMs: () => 0 },
+    speedOf: (peer) => {
+      const own = msPerItem[Number(peer.slice(-4))];
+      const ms = own ?? typical;
+      return ms === undefined ? undefined : { msPerItem: ms, sigma: 0.2, measured: own !== undefined };
+    },
     ...extra,
   };
 }
 
-function viewOf(stage: StageView, peers: readonly PeerView[]): View {
-  return { at: 0, targetTaskMs: 3_000, peers, stages: [stage] };
+function viewOf(stages: StageView | readonly StageView[], peers: readonly PeerView[]): View {
+  const byLine = Map.groupBy([stages].flat(), ({ submitter }) => submitter);
+  const lines = [...byLine].map(([submitter, line]) => ({
+    ...{ submitter, servedMs: 0, weight: 1, stages: line },
+    retrying: line.filter(({ dueRetries }) => dueRetries.length > 0),
+  }));
+  return {
+    ...{ at: 0, limits: DEFAULT_LIMITS, wastedMs: 0, spentMs: 0, peers, lines, silent: [] },
+    ...{ heldBy: () => [], headOf: () => undefined },
+  };
 }
 
 /** Plays a stage to its end on peers whose real speed is `msPerItem`; the ms it takes. */
@@ -45,7 +60,9 @@ function play(items: number, msPerItem: readonly number[]): number {
       const queuedMs = known[i] === undefined ? 0 : Math.max(0, ...held.map(({ doneAt }) => doneAt - now));
       return peerView(i, { freeSlots: 2 - held.length, queuedMs, heldAttempts: held.length });
     });
-    for (const { peer, itemsPerTask } of pending > 0 ? plan(viewOf(stageView(pending, known), peers)) : []) {
+    for (const { peer, itemsPerTask } of pending > 0
+      ? plan(viewOf(stageView(pending, known), peers)).assignments
+      : []) {
       const i = Number(peer.slice(-4));
       const taken = Math.min(itemsPerTask, pending);
       const freeAt = Math.max(now, ...busy.filter((task) => task.peer === i).map(({ doneAt }) => doneAt));
@@ -83,7 +100,7 @@ describe('plan', () => {
           const peers = drawn.map(({ freeSlots, queuedMs, drained }, i) =>
             peerView(i, { freeSlots, queuedMs, drained }),
           );
-          const assignments = plan(
+          const { assignments } = plan(
             viewOf(
               stageView(
                 items,
@@ -107,19 +124,19 @@ describe('plan', () => {
 
   test('a first task on a peer is small, and no second is given before it is back', () => {
     const stage = stageView(10_000, [undefined]);
-    expect(plan(viewOf(stage, [peerView(0)]))).toMatchObject([{ tasks: 1, itemsPerTask: 32 }]);
-    expect(plan(viewOf(stage, [peerView(0, { freeSlots: 1, heldAttempts: 1 })]))).toEqual([]);
+    expect(plan(viewOf(stage, [peerView(0)])).assignments).toMatchObject([{ tasks: 1, itemsPerTask: 32 }]);
+    expect(plan(viewOf(stage, [peerView(0, { freeSlots: 1, heldAttempts: 1 })])).assignments).toEqual([]);
   });
 
   test('a slow peer gets nothing of a tail that the fast one ends sooner', () => {
-    const assignments = plan(viewOf(stageView(4, [1, 1_000]), [peerView(0), peerView(1)]));
+    const { assignments } = plan(viewOf(stageView(4, [1, 1_000]), [peerView(0), peerView(1)]));
     expect(new Set(assignments.map(({ peer }: Assignment) => peer))).toEqual(new Set([key(0)]));
   });
 
   test('the lower stage is served only with what the upper leaves', () => {
     const upper = stageView(1_000_000, [1]);
-    const lower = { ...stageView(10, [1]), id: '00000000000000bb/map' as StageId };
-    const assignments = plan({ at: 0, targetTaskMs: 3_000, peers: [peerView(0)], stages: [upper, lower] });
+    const lower = { ...stageView(10, [1]), id: '00000000000000bb/map' as StageId, priority: -1 };
+    const { assignments } = plan(viewOf([upper, lower], [peerView(0)]));
     expect(assignments.map(({ stage }) => stage)).not.toContain(lower.id);
   });
 });

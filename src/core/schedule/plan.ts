@@ -1,9 +1,12 @@
-// Owns placement: a pure function from a view to assignments. The rule: earliest expected completion of the stage over
-// learned speeds. Peers get ranges sized to their speed, smaller near the end (weighted factoring, Flynn Hummel et al.
-// 1996), and a slow peer gets nothing that others would finish sooner. Commits nothing; somebody else does.
+// Owns placement: a pure function from a view to assignments. Lines of submitters are served by weighted fair sharing;
+// within a line stages go by priority, deadline, age and the work behind them. Each stage is given out for its earliest
+// expected completion over learned speeds: ranges sized to each peer, smaller near the end (weighted factoring, Flynn
+// Hummel et al. 1996), nothing for a peer that would be the last to finish. Commits nothing; somebody else does.
 
-import type { PeerId, StageId } from '../../lib/ids.ts';
-import type { PeerView, StageView, View } from './view.ts';
+import type { KeyId, PeerId, StageId } from '../../lib/ids.ts';
+import type { RetryRecord } from '../state.ts';
+import { checkFeasible, type Infeasible } from './feasible.ts';
+import type { LineView, PeerView, StageView, View } from './view.ts';
 
 /** `tasks` tasks of up to `itemsPerTask` items each; or one retry, named by the start of its range. */
 export type Assignment = {
@@ -16,89 +19,196 @@ export type Assignment = {
 
 /** Why a peer gets nothing of a stage now. */
 export type Obstacle =
-  | { readonly kind: 'drained' }
-  | { readonly kind: 'memory'; readonly neededBytes: number; readonly presentBytes: number }
-  | { readonly kind: 'refused'; readonly reason: string }
+  | Infeasible
   | { readonly kind: 'no-free-slot' }
   /** It has enough to do already. */
   | { readonly kind: 'busy'; readonly queuedMs: number }
   /** Its speed is being measured with a first task. */
   | { readonly kind: 'measuring' }
   /** Others finish the rest before it would. */
-  | { readonly kind: 'others-finish-sooner' };
+  | { readonly kind: 'others-finish-sooner'; readonly best: PeerId; readonly bestMs: number; readonly ownMs: number };
 
 /** The first task on a peer is small: its speed is not known yet. */
 const PROBE_ITEMS = 32;
+/** Where others have shown how long items take, it is meant to take so long. */
+const PROBE_MS = 1_000;
 /** With a fixed task size, so many tasks before the speed is known. */
 const PROBE_TASKS = 8;
 /** Shorter tasks than this cost more in set-up and messages than they win in balance. */
-const MIN_TASK_MS = 250;
+export const MIN_TASK_MS = 250;
+/** A task runs at least so many times as long as getting ready for it takes. */
+const SETUP_SHARE = 2;
 /** Weighted factoring hands out half of what is left in each round. */
 const FACTORING = 2;
+/** Stages of a line that are as important as the first and looked at for the one that suits the peer best. */
+const MAX_CHOICES = 8;
 
 /** A peer while a plan is made: what it is promised so far is counted in. */
-type Candidate = { readonly peer: PeerView; freeSlots: number; queuedMs: number; held: number };
+export type Candidate = { readonly peer: PeerView; freeSlots: number; queuedMs: number; held: number };
 
-export function plan(view: View): Assignment[] {
-  const candidates = view.peers.map(toCandidate);
-  return view.stages.flatMap((stage) => [...planRetries(stage, candidates), ...planPending(view, stage, candidates)]);
+/** A line while a plan is made. */
+type Queue = {
+  readonly line: LineView;
+  servedMs: number;
+  readonly open: OpenStage[];
+  readonly rest: Iterator<StageView>;
+};
+
+/** A stage while a plan is made. `backlogItems` and `itemsPerMs` are of all peers that can run it together. */
+type OpenStage = {
+  readonly stage: StageView;
+  readonly able: readonly Candidate[];
+  pending: number;
+  itemsPerMs: number;
+  backlogItems: number;
+  /** The promises that `backlogItems` knows of. */
+  version: number;
+};
+
+export type Draft = {
+  readonly view: View;
+  readonly candidates: readonly Candidate[];
+  readonly assignments: Assignment[];
+  /** Promises made so far. */
+  version: number;
+};
+
+export function plan(view: View): Draft {
+  const draft: Draft = { view, candidates: view.peers.map(toCandidate), assignments: [], version: 0 };
+  if (view.lines.length === 0 || !draft.candidates.some(hasRoom)) return draft;
+  const queues = view.lines.map(toQueue);
+  for (const queue of queues) planRetries(draft, queue);
+  // The peer that is free first chooses first. What one takes changes what the others should: ask again until nobody
+  // takes anything, so that the plan is complete (INV-7).
+  for (let moved = true; moved;) {
+    moved = false;
+    for (const candidate of draft.candidates.filter(hasRoom).sort(byQueue))
+      if (serve(draft, queues, candidate)) moved = true;
+  }
+  return draft;
 }
 
 function toCandidate(peer: PeerView): Candidate {
   return { peer, freeSlots: peer.freeSlots, queuedMs: peer.queuedMs, held: peer.heldAttempts };
 }
 
-/** Why this peer cannot run the stage at all, however long it waits. */
-export function checkFeasible(stage: StageView, peer: PeerView): Obstacle | undefined {
-  if (peer.drained) return { kind: 'drained' };
-  if (stage.memoryBytes > peer.memoryBytes)
-    return { kind: 'memory', neededBytes: stage.memoryBytes, presentBytes: peer.memoryBytes };
-  const reason = stage.refusals.get(peer.id);
-  return reason === undefined ? undefined : { kind: 'refused', reason };
+function hasRoom({ peer, freeSlots }: Candidate): boolean {
+  return freeSlots > 0 && !peer.drained && !peer.quarantine;
+}
+
+function toQueue(line: LineView): Queue {
+  return { line, servedMs: line.servedMs, open: [], rest: line.stages[Symbol.iterator]() };
+}
+
+/** Gives a peer one share of the line whose turn it is; false when no line has anything for it. */
+function serve(draft: Draft, queues: readonly Queue[], candidate: Candidate): boolean {
+  for (const queue of inTurn(queues, candidate.peer.owner)) {
+    const found = findStage(draft, queue, candidate);
+    if (!found) continue;
+    const { open, share } = found;
+    const items = Math.min(open.pending, share.itemsPerTask * share.tasks);
+    draft.assignments.push({ peer: candidate.peer.id, stage: open.stage.id, ...share });
+    const ms = items * expectedMs(open.stage, candidate.peer) + firstSetupMs(open.stage, candidate);
+    // The stage's own backlog stays the same: what was pending is queued now.
+    if (open.version === draft.version) open.version++;
+    promise(draft, candidate, ms, share.tasks);
+    open.pending -= items;
+    open.stage.peersAtWork.add(candidate.peer.id);
+    queue.servedMs += ms * candidate.peer.factor;
+    return true;
+  }
+  return false;
+}
+
+/** The owner's own jobs come first on their own machine; otherwise who has had least for its weight. */
+function inTurn(queues: readonly Queue[], owner: KeyId | undefined): Queue[] {
+  const rank = ({ line, servedMs }: Queue): number => (line.submitter === owner ? -1 : servedMs / line.weight);
+  return queues.toSorted((a, b) => rank(a) - rank(b) || (a.line.submitter < b.line.submitter ? -1 : 1));
+}
+
+type Found = { readonly open: OpenStage; readonly share: Share };
+
+/** The stage of a line that a peer should serve: of the equally important the one that it is best at beside the others. */
+function findStage(draft: Draft, queue: Queue, candidate: Candidate): Found | undefined {
+  let best: (Found & { readonly edge: number }) | undefined;
+  const seen = new Set<string>();
+  for (let i = 0; ; i++) {
+    const open = openAt(draft, queue, i);
+    if (!open || seen.size >= MAX_CHOICES || (best && isLessUrgent(open.stage, best.open.stage))) break;
+    if (open.pending === 0 || seen.has(open.stage.workClass)) continue;
+    const choice = chooseShare(draft, open, candidate);
+    if (!isShare(choice)) continue;
+    seen.add(open.stage.workClass);
+    const edge = edgeOf(open, candidate);
+    if (!best || edge > best.edge) best = { open, share: choice, edge };
+  }
+  return best;
+}
+
+function isLessUrgent(a: StageView, b: StageView): boolean {
+  return a.priority !== b.priority || a.deadlineAt !== b.deadlineAt;
+}
+
+/**
+ * How much better this peer is at a stage than the peers that can run it are together: its share of their speed. What
+ * few others are good at is left to those few.
+ */
+function edgeOf({ stage, itemsPerMs }: OpenStage, { peer }: Candidate): number {
+  return 1 / (expectedMs(stage, peer) * itemsPerMs);
+}
+
+/** The i-th stage of a line that had something to hand out when the plan began. */
+function openAt(draft: Draft, queue: Queue, i: number): OpenStage | undefined {
+  while (queue.open.length <= i) {
+    const { value, done } = queue.rest.next();
+    if (done === true) return undefined;
+    if (value.pendingItems > 0) queue.open.push(toOpenStage(draft, value));
+  }
+  return queue.open[i];
+}
+
+function toOpenStage(draft: Draft, stage: StageView): OpenStage {
+  const able = draft.candidates.filter(({ peer }) => !checkFeasible(stage, peer));
+  const open: OpenStage = { stage, able, pending: stage.pendingItems, itemsPerMs: 0, backlogItems: 0, version: -1 };
+  return open;
+}
+
+/** Brings the sums over all able peers up to date after promises of other stages. */
+function refresh(draft: Draft, open: OpenStage): void {
+  if (open.version === draft.version) return;
+  open.version = draft.version;
+  open.itemsPerMs = 0;
+  open.backlogItems = open.pending;
+  for (const { peer, queuedMs } of open.able) {
+    const itemsPerMs = 1 / expectedMs(open.stage, peer);
+    open.itemsPerMs += itemsPerMs;
+    open.backlogItems += queuedMs * itemsPerMs;
+  }
 }
 
 /** Each due retry goes to the peer that is through with it first; to the one where it failed only if no other can. */
-function planRetries(stage: StageView, candidates: readonly Candidate[]): Assignment[] {
-  const assignments: Assignment[] = [];
-  for (const retry of stage.dueRetries) {
-    const able = candidates.filter(({ peer, freeSlots }) => freeSlots > 0 && !checkFeasible(stage, peer));
-    const others = able.filter(({ peer }) => peer.id !== retry.peer);
-    const best = earliest(stage, others.length > 0 ? others : able, retry.end - retry.start);
-    if (!best) continue;
-    promise(best, expectedMs(stage, best.peer) * (retry.end - retry.start), 1);
-    assignments.push({
-      peer: best.peer.id,
-      stage: stage.id,
-      itemsPerTask: retry.end - retry.start,
-      tasks: 1,
-      retry: retry.start,
-    });
-  }
-  return assignments;
+function planRetries(draft: Draft, queue: Queue): void {
+  for (const stage of queue.line.retrying)
+    for (const retry of stage.dueRetries) {
+      const best = findForRetry(draft, stage, retry);
+      if (!best) continue;
+      const items = retry.end - retry.start;
+      draft.assignments.push({
+        peer: best.peer.id,
+        stage: stage.id,
+        itemsPerTask: items,
+        tasks: 1,
+        retry: retry.start,
+      });
+      promise(draft, best, expectedMs(stage, best.peer) * items, 1);
+      stage.peersAtWork.add(best.peer.id);
+    }
 }
 
-function planPending(view: View, stage: StageView, candidates: readonly Candidate[]): Assignment[] {
-  const able = candidates.filter(({ peer }) => !checkFeasible(stage, peer));
-  const assignments: Assignment[] = [];
-  let pending = stage.pendingItems;
-  const give = (candidate: Candidate, share: Share): void => {
-    assignments.push({ peer: candidate.peer.id, stage: stage.id, ...share });
-    const items = Math.min(pending, share.itemsPerTask * share.tasks);
-    promise(candidate, items * (stage.msPerItem(candidate.peer.id) ?? 0), share.tasks);
-    pending -= items;
-  };
-  // The peer that is free first chooses first. What one takes changes what the others should: ask again until nobody
-  // takes anything, so that the plan is complete (INV-7).
-  for (let moved = true; moved && pending > 0;) {
-    moved = false;
-    for (const candidate of able.toSorted(byQueue)) {
-      const choice = pending > 0 ? chooseShare(view, stage, able, candidate, pending) : undefined;
-      if (!choice || !isShare(choice)) continue;
-      give(candidate, choice);
-      moved = true;
-    }
-  }
-  return assignments;
+function findForRetry(draft: Draft, stage: StageView, retry: RetryRecord): Candidate | undefined {
+  const able = draft.candidates.filter((candidate) => hasRoom(candidate) && !checkFeasible(stage, candidate.peer));
+  const others = able.filter(({ peer }) => peer.id !== retry.peer);
+  return earliest(stage, others.length > 0 ? others : able, retry.end - retry.start);
 }
 
 type Share = { readonly itemsPerTask: number; readonly tasks: number };
@@ -108,28 +218,37 @@ function isShare(choice: Share | Obstacle): choice is Share {
 }
 
 /** What `candidate` should get of the pending items now, or why nothing. The one rule that plan and explain share. */
-function chooseShare(
-  view: View,
-  stage: StageView,
-  able: readonly Candidate[],
-  candidate: Candidate,
-  pending: number,
-): Share | Obstacle {
+function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share | Obstacle {
+  const { stage, able } = open;
+  const infeasible = checkFeasible(stage, candidate.peer);
+  if (infeasible) return infeasible;
   if (candidate.freeSlots <= 0) return { kind: 'no-free-slot' };
-  const msPerItem = stage.msPerItem(candidate.peer.id);
-  if (msPerItem === undefined) return probe(stage, able, candidate, pending);
-  if (candidate.queuedMs >= view.targetTaskMs) return { kind: 'busy', queuedMs: candidate.queuedMs };
-  const fair = fairItems(stage, able, candidate, pending);
-  if (fair < 0.5 && earliest(stage, able, 1) !== candidate) return { kind: 'others-finish-sooner' };
-  const wanted = Math.min(view.targetTaskMs / msPerItem, Math.max(fair / FACTORING, MIN_TASK_MS / msPerItem));
-  const items = Math.max(1, Math.min(pending, Math.round(wanted)));
+  const { targetTaskMs } = draft.view.limits;
+  const speed = stage.speedOf(candidate.peer.id);
+  if (!speed?.measured) return probe(open, candidate);
+  if (candidate.queuedMs >= targetTaskMs) return { kind: 'busy', queuedMs: candidate.queuedMs };
+  refresh(draft, open);
+  const { msPerItem } = speed;
+  const setupMs = firstSetupMs(stage, candidate);
+  const fair = (open.backlogItems / open.itemsPerMs - candidate.queuedMs - setupMs) / msPerItem;
+  if (fair < 0.5) {
+    const best = earliest(stage, able, 1);
+    if (best && best !== candidate)
+      return {
+        ...{ kind: 'others-finish-sooner', best: best.peer.id },
+        ...{ bestMs: finishMs(stage, best, 1), ownMs: finishMs(stage, candidate, 1) },
+      };
+  }
+  const floorMs = Math.max(MIN_TASK_MS, SETUP_SHARE * setupMs);
+  const wanted = Math.min(Math.max(targetTaskMs, floorMs) / msPerItem, Math.max(fair / FACTORING, floorMs / msPerItem));
+  const items = Math.max(1, Math.min(open.pending, Math.round(wanted)));
   if (stage.taskItems === undefined) return { itemsPerTask: items, tasks: 1 };
   const tasks = Math.min(candidate.freeSlots, Math.max(1, Math.floor(items / stage.taskItems)));
   return { itemsPerTask: stage.taskItems, tasks };
 }
 
 /** A peer whose speed is unknown gets one small task, and no more until that is back. */
-function probe(stage: StageView, able: readonly Candidate[], candidate: Candidate, pending: number): Share | Obstacle {
+function probe({ stage, able, pending }: OpenStage, candidate: Candidate): Share | Obstacle {
   if (candidate.held > 0) return { kind: 'measuring' };
   if (stage.taskItems !== undefined)
     return {
@@ -137,39 +256,39 @@ function probe(stage: StageView, able: readonly Candidate[], candidate: Candidat
       tasks: Math.min(PROBE_TASKS, candidate.freeSlots, Math.ceil(pending / stage.taskItems)),
     };
   const share = Math.ceil(pending / (FACTORING * able.length));
-  return { itemsPerTask: Math.max(1, Math.min(PROBE_ITEMS, share)), tasks: 1 };
+  const guess = PROBE_MS / (stage.speedOf(candidate.peer.id)?.msPerItem ?? 1);
+  return { itemsPerTask: Math.max(1, Math.floor(Math.min(PROBE_ITEMS, share, guess))), tasks: 1 };
 }
 
-/** Items the candidate would do until the moment when all, each at its speed, are through together. */
-function fairItems(stage: StageView, able: readonly Candidate[], candidate: Candidate, pending: number): number {
-  let [speedSum, backlogItems] = [0, pending];
-  for (const { peer, queuedMs } of able) {
-    const itemsPerMs = 1 / expectedMs(stage, peer);
-    speedSum += itemsPerMs;
-    backlogItems += queuedMs * itemsPerMs;
-  }
-  const finishMs = backlogItems / speedSum;
-  return (finishMs - candidate.queuedMs) / expectedMs(stage, candidate.peer);
+/** Expected ms per item; 1 when nobody knows, which leaves the order of queues to decide. */
+export function expectedMs(stage: StageView, peer: PeerView): number {
+  return stage.speedOf(peer.id)?.msPerItem ?? 1;
 }
 
-function expectedMs(stage: StageView, peer: PeerView): number {
-  return stage.msPerItem(peer.id) ?? stage.typicalMsPerItem ?? 1;
+/** Getting ready is paid once: by a peer with a queue it is paid already, or hidden behind it. */
+function firstSetupMs(stage: StageView, { peer, held }: Candidate): number {
+  return held === 0 ? stage.setupMs(peer.id) : 0;
+}
+
+function finishMs(stage: StageView, candidate: Candidate, items: number): number {
+  return candidate.queuedMs + firstSetupMs(stage, candidate) + expectedMs(stage, candidate.peer) * items;
 }
 
 /** The candidate that would be through with `items` more items first; ties go to the lower id. */
 function earliest(stage: StageView, candidates: readonly Candidate[], items: number): Candidate | undefined {
   let best: { candidate: Candidate; doneMs: number } | undefined;
   for (const candidate of candidates) {
-    const doneMs = candidate.queuedMs + expectedMs(stage, candidate.peer) * items;
+    const doneMs = finishMs(stage, candidate, items);
     if (!best || doneMs < best.doneMs) best = { candidate, doneMs };
   }
   return best?.candidate;
 }
 
-function promise(candidate: Candidate, ms: number, tasks: number): void {
+export function promise(draft: Draft, candidate: Candidate, ms: number, tasks: number): void {
   candidate.queuedMs += ms;
   candidate.freeSlots -= tasks;
   candidate.held += tasks;
+  draft.version++;
 }
 
 function byQueue(a: Candidate, b: Candidate): number {
@@ -178,12 +297,24 @@ function byQueue(a: Candidate, b: Candidate): number {
 
 /** Why a peer gets nothing of a stage that has something to hand out; undefined when it would get something. */
 export function obstacleFor(view: View, stage: StageView, peer: PeerView): Obstacle | undefined {
+  const draft: Draft = { view, candidates: view.peers.map(toCandidate), assignments: [], version: 0 };
+  const candidate = draft.candidates.find((other) => other.peer.id === peer.id) ?? toCandidate(peer);
   const infeasible = checkFeasible(stage, peer);
   if (infeasible) return infeasible;
-  const able = view.peers.filter((other) => !checkFeasible(stage, other)).map(toCandidate);
-  const candidate = able.find((other) => other.peer.id === peer.id) ?? toCandidate(peer);
   if (candidate.freeSlots <= 0) return { kind: 'no-free-slot' };
   if (stage.dueRetries.length > 0 || stage.pendingItems === 0) return undefined;
-  const choice = chooseShare(view, stage, able, candidate, stage.pendingItems);
+  const choice = chooseShare(draft, toOpenStage(draft, stage), candidate);
   return isShare(choice) ? undefined : choice;
+}
+
+/** When a peer would be through with so many more items, from now; undefined when it cannot run them or is not known. */
+export function finishOn(
+  { peers }: View,
+  stage: StageView,
+  { id }: PeerView,
+  items: number,
+): { readonly peer: PeerId; readonly ms: number } | undefined {
+  const peer = peers.find((other) => other.id === id);
+  if (!peer || checkFeasible(stage, peer) || !stage.speedOf(id)) return undefined;
+  return { peer: id, ms: finishMs(stage, toCandidate(peer), items) };
 }

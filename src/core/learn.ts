@@ -1,0 +1,47 @@
+// Owns what the swarm learns from a result: speed, set-up, what is warm; and which of it is written down. Estimates are
+// durable only as far as they changed: a restart may know a little less, never something else.
+
+import { rangeLength } from '../lib/range-set.ts';
+import type { PeerId } from '../lib/ids.ts';
+import type { Outcome } from '../protocol/to-coordinator.ts';
+import { toRecord } from './record.ts';
+import { learnSetup, learnSpeed, type Estimate, type Observation } from './schedule/estimate.ts';
+import { noteWarm } from './session.ts';
+import type { Attempt, Stage, State } from './state.ts';
+import { put, type Turn } from './turn.ts';
+
+/** Less than this changes no plan. */
+const WORTH_SAVING = 0.1;
+const SAVE_EVERY_MS = 60_000;
+
+export function toObservation(state: State, stage: Stage, peer: PeerId, at: number): Observation {
+  const { workClass, family } = stage;
+  return { workClass, family, peer, at, logSlowness: state.sessions.get(peer)?.logSlowness ?? 0 };
+}
+
+export function learnFromResult(
+  turn: Turn,
+  stage: Stage,
+  attempt: Attempt,
+  { durationMs, setupMs = 0 }: Extract<Outcome, { kind: 'done' }>,
+): void {
+  const { state, at } = turn;
+  const seen = toObservation(state, stage, attempt.peer, at);
+  // A peer cannot have run for longer than it has had the range, whatever it says.
+  const trueMs = Math.min(durationMs, Math.max(0, at - attempt.assignedAt));
+  const changed = learnSpeed(state.estimates, seen, trueMs / rangeLength(attempt));
+  if (setupMs > 0) changed.push(...learnSetup(state.estimates, seen, setupMs));
+  for (const estimate of changed) save(turn, estimate);
+  const session = state.sessions.get(attempt.peer);
+  if (session) noteWarm(session, stage.workClass, at);
+}
+
+function save(turn: Turn, estimate: Estimate): void {
+  const { savedEstimates } = turn.state;
+  const saved = savedEstimates.get(estimate.id);
+  const isNews =
+    !saved || Math.abs(saved.mean - estimate.mean) > WORTH_SAVING || estimate.at - saved.at > SAVE_EVERY_MS;
+  if (!isNews) return;
+  savedEstimates.set(estimate.id, estimate);
+  put(turn, toRecord('estimate', estimate));
+}
