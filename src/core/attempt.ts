@@ -19,17 +19,26 @@ export function startAttempt(turn: Turn, stage: Stage, peer: PeerId, from: Start
   const { start, end, tries, why, expectedMs } = from;
   const epoch = toEpoch(state.incarnation, ++state.attemptCounter);
   const attempt: Attempt = {
-    ...{ epoch, stage: stage.id, peer, start, end, tries, why },
-    ...{ assignedAt: at, cursor: start, cursorAt: at, canceled: false },
+    epoch,
+    stage: stage.id,
+    peer,
+    start,
+    end,
+    tries,
+    why,
+    assignedAt: at,
+    cursor: start,
+    cursorAt: at,
+    canceled: false,
   };
   state.attempts.set(epoch, attempt);
   stage.running.add(epoch);
   const session = defined(state.sessions.get(peer), `session of ${peer}`);
-  if (session.attempts.size === 0) state.sessions.set(peer, { ...session, headSince: at });
+  if (session.attempts.size === 0 && session.headSince !== at) state.sessions.set(peer, { ...session, headSince: at });
   session.attempts.add(epoch);
   charge(session, stage.id, end - start);
-  const expected = expectedMs === undefined ? undefined : { expectedMs };
-  trace(turn, { kind: 'started', at, epoch, stage: stage.id, peer, start, end, why, ...expected });
+  const started = { kind: 'started' as const, at, epoch, stage: stage.id, peer, start, end, why };
+  trace(turn, expectedMs === undefined ? started : { ...started, expectedMs });
   return attempt;
 }
 
@@ -51,9 +60,11 @@ export function endAttempt(turn: Turn, attempt: Attempt, how: AttemptEnd, detail
   state.stages.get(attempt.stage)?.running.delete(attempt.epoch);
   const session = state.sessions.get(attempt.peer);
   if (!session) return;
+  const [head] = session.attempts;
   session.attempts.delete(attempt.epoch);
   charge(session, attempt.stage, attempt.cursor - attempt.end);
-  state.sessions.set(session.peer, { ...session, headSince: at });
+  if (head === attempt.epoch && session.headSince !== at)
+    state.sessions.set(session.peer, { ...session, headSince: at });
 }
 
 /** Gives back the range of an attempt that ended without a result, unless its twin goes on with it or it is done. */

@@ -8,7 +8,7 @@ import { toRecord } from './record.ts';
 import { learnSetup, learnSpeed, type Estimate, type Observation } from './schedule/estimate.ts';
 import { noteWarm } from './session.ts';
 import type { Attempt, Stage, State } from './state.ts';
-import { put, type Turn } from './turn.ts';
+import { putOnce, type Turn } from './turn.ts';
 
 /** Less than this changes no plan. */
 const WORTH_SAVING = 0.1;
@@ -43,5 +43,5 @@ function save(turn: Turn, estimate: Estimate): void {
     !saved || Math.abs(saved.mean - estimate.mean) > WORTH_SAVING || estimate.at - saved.at > SAVE_EVERY_MS;
   if (!isNews) return;
   savedEstimates.set(estimate.id, estimate);
-  put(turn, toRecord('estimate', estimate));
+  putOnce(turn, toRecord('estimate', estimate));
 }

@@ -4,7 +4,7 @@
 import { toRecord } from './record.ts';
 import type { JobRecord, Share, State } from './state.ts';
 import type { JobId, KeyId, PeerId } from '../lib/ids.ts';
-import { put, remove, type Turn } from './turn.ts';
+import { putOnce, remove, type Turn } from './turn.ts';
 
 /** Durable: what a peer did for a submitter in a week. */
 export type LedgerRecord = {
@@ -40,16 +40,19 @@ export function bookWork(turn: Turn, job: JobRecord, { peer, deviceMs, items }: 
   const before = state.ledger.get(id);
   if (!before) forgetOldWeeks(turn, week);
   const record: LedgerRecord = {
-    ...{ id, week, submitter: job.submitter, peer },
+    id,
+    week,
+    submitter: job.submitter,
+    peer,
     deviceMs: (before?.deviceMs ?? 0) + deviceMs,
     normalisedMs: (before?.normalisedMs ?? 0) + normalisedMs,
     items: (before?.items ?? 0) + items,
   };
   state.ledger.set(id, record);
-  put(turn, toRecord('ledger', record));
+  putOnce(turn, toRecord('ledger', record));
   const usage: UsageRecord = { id: job.id, deviceMs: (state.usage.get(job.id)?.deviceMs ?? 0) + deviceMs };
   state.usage.set(job.id, usage);
-  put(turn, toRecord('usage', usage));
+  putOnce(turn, toRecord('usage', usage));
   state.shares.set(job.submitter, { ms: shareOf(state, job.submitter, at) + normalisedMs, at });
   state.counters.spentMs += deviceMs;
 }

@@ -53,10 +53,10 @@ export function keepAttempt(turn: Turn, epoch: Epoch, end: number): boolean {
 
 /** Notes that a class of work was just run, so that its runner is warm. */
 export function noteWarm(session: Session, workClass: string, at: number): void {
-  session.warm.delete(workClass);
   session.warm.set(workClass, at);
-  const [oldest] = session.warm.keys();
-  if (session.warm.size > MAX_WARM && oldest !== undefined) session.warm.delete(oldest);
+  if (session.warm.size <= MAX_WARM) return;
+  const [oldest] = [...session.warm].toSorted(([, a], [, b]) => a - b);
+  if (oldest) session.warm.delete(oldest[0]);
 }
 
 export function isWarm(session: Session, workClass: string, at: number): boolean {

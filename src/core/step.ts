@@ -11,13 +11,14 @@ import { onMemberEnrolled } from './member.ts';
 import { onHeartbeat, onLinkClosed, onLinkOpened, onPeerDrained, onShrunk, onTick } from './peer.ts';
 import { onReported } from './report.ts';
 import type { State } from './state.ts';
-import type { Turn } from './turn.ts';
+import { put, type Turn } from './turn.ts';
 
 export type Step = { readonly changes: readonly Change[]; readonly effects: readonly Effect[] };
 
 export function step(state: State, event: Event): Step {
-  const turn: Turn = { state, at: event.at, changes: [], effects: [] };
+  const turn: Turn = { state, at: event.at, changes: [], sums: new Map(), effects: [] };
   dispatch(turn, event);
+  for (const record of turn.sums.values()) put(turn, record);
   return turn;
 }
 

@@ -15,11 +15,18 @@ export type Turn = {
   readonly state: State;
   readonly at: number;
   readonly changes: Change[];
+  /** Records that one step may change many times, by id: written once, at its end. */
+  readonly sums: Map<string, StoredRecord>;
   readonly effects: Effect[];
 };
 
 export function put(turn: Turn, record: StoredRecord): void {
   turn.changes.push({ op: 'put', record });
+}
+
+/** Writes a record at the end of the step, as it is then. */
+export function putOnce(turn: Turn, record: StoredRecord): void {
+  turn.sums.set(record.id, record);
 }
 
 export function remove(turn: Turn, key: { readonly kind: string; readonly id: string }): void {

@@ -49,7 +49,7 @@ function withoutEpochCheck(): StepFunction {
   const seen = new Map<Epoch, Range & { stage: StageId }>();
   return (state, event) => {
     for (const attempt of state.attempts.values()) seen.set(attempt.epoch, attempt);
-    const believed = event.kind === 'reported' ? believe(state, event, seen) : { changes: [], effects: [] };
+    const believed = event.kind === 'reported' ? believe(state, event, seen) : { changes: [], sums: new Map(), effects: [] };
     const { changes, effects } = step(state, event);
     return { changes: [...believed.changes, ...changes], effects: [...believed.effects, ...effects] };
   };
@@ -60,7 +60,7 @@ function believe(
   event: Extract<Event, { kind: 'reported' }>,
   seen: ReadonlyMap<Epoch, Range & { stage: StageId }>,
 ): Step {
-  const turn: Turn = { state, at: event.at, changes: [], effects: [] };
+  const turn: Turn = { state, at: event.at, changes: [], sums: new Map(), effects: [] };
   for (const { epoch, outcome } of event.reports) {
     const stale = state.attempts.has(epoch) ? undefined : seen.get(epoch);
     if (!stale || outcome.kind !== 'done') continue;

@@ -92,7 +92,6 @@ function perItemMs({ remainingMs, cursor, end }: AttemptView): number {
 
 /** Does the attempt a second time that would otherwise end last, if that is expected to help and may be afforded. */
 function backUp(draft: Draft, thief: Candidate, planned: readonly Backup[]): Backup | undefined {
-  const { view } = draft;
   let best: { readonly attempt: AttemptView; readonly gainMs: number; readonly ownMs: number } | undefined;
   for (const attempt of lateAttempts(draft, thief)) {
     if (attempt.hasTwin || planned.some(({ epoch }) => epoch === attempt.epoch)) continue;
