@@ -19,7 +19,8 @@ const MAX_QUARANTINE_MS = 3_600_000;
 /** Notes a failure. Only what others have done tells against the peer: poison items and broken jobs do not. */
 export function noteFailure(state: State, peer: PeerId, stage: Stage, reason: string, at: number): void {
   const isDoneElsewhere = [...stage.doneBy.keys()].some((other) => other !== peer);
-  if (!isDoneElsewhere) return;
+  // What it still held when it was sent away tells nothing new.
+  if (!isDoneElsewhere || quarantineOf(state, peer, at)) return;
   const before = state.health.get(peer) ?? { failuresInRow: 0, quarantines: 0 };
   const failuresInRow = before.failuresInRow + 1;
   if (failuresInRow < FAILURES_BEFORE_QUARANTINE) {

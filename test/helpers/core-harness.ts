@@ -11,6 +11,7 @@ import { DEFAULT_LIMITS, createState, type Limits, type Stage, type State } from
 import { step } from '../../src/core/step.ts';
 import type { Epoch, JobId, KeyId, PeerId, StageId } from '../../src/lib/ids.ts';
 import { jobSpecSchema, type JobSpec, type JobSpecInput } from '../../src/protocol/job-spec.ts';
+import { PROTOCOL_VERSION } from '../../src/protocol/version.ts';
 import type { AssignedTask, ToAgent } from '../../src/protocol/to-agent.ts';
 import type { HeldAttempt, Outcome } from '../../src/protocol/to-coordinator.ts';
 
@@ -37,6 +38,8 @@ export function specOf(count: number | StageInput[], extra: Partial<JobSpecInput
     ...extra,
   });
 }
+
+type PeerOptions = { memoryBytes?: number; backlog?: number; labels?: string[]; owner?: KeyId };
 
 export class CoreHarness {
   state: State;
@@ -96,14 +99,16 @@ export class CoreHarness {
   }
 
   /** Enrols a peer and connects it. */
-  join(peer: PeerId, options: { memoryBytes?: number; backlog?: number } = {}): Effect[] {
+  join(peer: PeerId, options: PeerOptions = {}): Effect[] {
     this.enrol(peer);
     return this.connect(peer, [], options);
   }
 
-  connect(peer: PeerId, attempts: HeldAttempt[] = [], { memoryBytes = 8 * GIB, backlog = 2 } = {}): Effect[] {
+  connect(peer: PeerId, attempts: HeldAttempt[] = [], options: PeerOptions = {}): Effect[] {
+    const { memoryBytes = 8 * GIB, backlog = 2, ...extra } = options;
     const devices = [{ id: 'cpu', kind: 'cpu' as const, name: 'test', memoryBytes, threads: 1 }];
-    const hello = { type: 'hello' as const, protocol: 1, version: 'test', name: 'test', devices, backlog, attempts };
+    const said = { type: 'hello' as const, protocol: PROTOCOL_VERSION, version: 'test', name: 'test' };
+    const hello = { ...said, devices, backlog, attempts, ...extra };
     return this.send({ kind: 'link-opened', peer, link: ++this.#links, hello });
   }
 
@@ -115,12 +120,12 @@ export class CoreHarness {
     return this.state.sessions.get(peer)?.link ?? 0;
   }
 
-  submit(spec: JobSpec, jobId: JobId = JOB): Effect[] {
+  submit(spec: JobSpec, jobId: JobId = JOB, submitter: KeyId = SUBMITTER): Effect[] {
     return this.send({
       kind: 'job-submitted',
       request: ++this.#requests,
       jobId,
-      submitter: SUBMITTER,
+      submitter,
       spec,
       envelope: '{}',
     });

@@ -163,7 +163,7 @@ function fade({ weight, at: then }: Estimate, at: number): number {
 }
 
 function toSpeed(logMs: number, variance: number, measured: boolean): SpeedEstimate {
-  return { msPerItem: Math.exp(logMs), sigma: Math.sqrt(variance), measured };
+  return { msPerItem: clamp(Math.exp(logMs)), sigma: Math.sqrt(variance), measured };
 }
 
 function learn<K extends string>(
