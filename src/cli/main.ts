@@ -10,6 +10,7 @@ import { registerConfig } from './config.ts';
 import { registerDemo } from './demo.ts';
 import { EXIT_CODES, EXIT_CODES_HELP, toExitCode } from './exit-codes.ts';
 import { registerInvite } from './invite.ts';
+import { registerLedger } from './ledger.ts';
 import { registerJobs } from './jobs.ts';
 import { registerJoin } from './join.ts';
 import { registerPeers } from './peers.ts';
@@ -67,6 +68,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerSubmit,
   registerJobs,
   registerArtifacts,
+  registerLedger,
   registerQuery,
   registerTrust,
   registerConfig,

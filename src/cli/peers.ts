@@ -22,7 +22,7 @@ export function registerPeers(program: Command): void {
   program
     .command('drain <peer>')
     .description('let a machine finish what it has and give it nothing new')
-    .option('--undo', 'give it work again')
+    .option('--undo', 'give it work again; ends a quarantine, too')
     .addHelpText('after', '\nExamples:\n  swarm drain attic-5090\n  swarm drain attic-5090 --undo')
     .action(async (wanted: string, { undo }: { undo?: true }, command: Command) => {
       const { home, output } = readGlobals(command);
@@ -42,8 +42,8 @@ function toPeerTable(peers: readonly PeerView[]): string {
   return toTable(['NAME', 'STATUS', 'DEVICES', 'CPU', 'TASKS', 'SANDBOX', 'ID'], sorted.map(toRow));
 }
 
-function toRow({ name, connected, drained, session, id }: PeerView): string[] {
-  const status = connected ? (drained ? 'drained' : 'connected') : awayFor(session?.silentMs);
+function toRow({ name, connected, drained, quarantine, session, id }: PeerView): string[] {
+  const status = connected ? toStanding(drained, quarantine) : awayFor(session?.silentMs);
   const devices = session?.devices.map((device) => `${device.name} (${formatByteSize(device.memoryBytes)})`).join(', ');
   const cpu = session?.telemetry?.cpuUtilisation;
   return [
@@ -55,6 +55,11 @@ function toRow({ name, connected, drained, session, id }: PeerView): string[] {
     session?.sandbox ?? '',
     id.slice(0, 'ed25519:'.length + 12),
   ];
+}
+
+function toStanding(drained: boolean, quarantine: PeerView['quarantine']): string {
+  if (drained) return 'drained';
+  return quarantine ? `quarantined (${formatDuration(quarantine.leftMs)})` : 'connected';
 }
 
 function awayFor(silentMs: number | undefined): string {

@@ -31,20 +31,20 @@ const JOB: JobDetail = {
     { peer: KEY, name: 'attic', doneItems: 1_600, runningTasks: 2, itemsPerSecond: 320 },
   ],
   itemsPerSecond: 408.4,
-  etaMs: 15_000,
+  eta: { p50Ms: 15_000, p90Ms: 21_000 },
 };
 
 describe('progress in lines', () => {
   test('what is done, how fast, for how long still, and by whom', () => {
     expect(toProgressLines(JOB)).toEqual([
-      '██████░░░░░░░░░░░░░░░░░░ 25 %  2,042 of 8,166 items  408 items/s  15.0s left',
+      '██████░░░░░░░░░░░░░░░░░░ 25 %  2,042 of 8,166 items  408 items/s  15.0s–21.0s left',
       '  attic  ████████████    1,600 items    320 items/s  2 tasks',
       '  den    ███░░░░░░░░░      442 items     88 items/s  1 task',
     ]);
   });
 
   test('before a speed is known, and while only the merge is left', () => {
-    const { itemsPerSecond: _, etaMs: __, ...unknown } = JOB;
+    const { itemsPerSecond: _, eta: __, ...unknown } = JOB;
     expect(toProgressLines(unknown)[0]).toContain('measuring');
     const stages = [{ ...JOB.stages[0]!, name: 'merge' }];
     const merging = { ...JOB, stages, items: { total: 10, done: 8, failed: 2 } };

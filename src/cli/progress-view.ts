@@ -40,7 +40,9 @@ function toPhase(job: JobDetail): string {
   const { total, done, failed } = job.items;
   const running = job.stages.find(({ status }) => status === 'running');
   if (done + failed >= total && running) return `stage ${running.name}`;
-  return job.etaMs === undefined ? 'measuring' : `${formatDuration(job.etaMs)} left`;
+  if (!job.eta) return 'measuring';
+  const [likely, latest] = [formatDuration(job.eta.p50Ms), formatDuration(job.eta.p90Ms)];
+  return likely === latest ? `${likely} left` : `${likely}–${latest} left`;
 }
 
 function toWorkerLines({ workers }: JobDetail): string[] {

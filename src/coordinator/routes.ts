@@ -16,7 +16,16 @@ import { explainInWords, explainPlacements } from './explain-words.ts';
 import type { Caller, Gatekeeper } from './gatekeeper.ts';
 import type { JobLogs } from './job-logs.ts';
 import type { Meter } from './meter.ts';
-import { listJobs, pageFailures, pageParts, toJobDetail, toJobSummary, toPeerView, type ViewContext } from './views.ts';
+import {
+  listJobs,
+  pageFailures,
+  pageParts,
+  toJobDetail,
+  toJobSummary,
+  toLedgerView,
+  toPeerView,
+  type ViewContext,
+} from './views.ts';
 
 /** What handlers work with. */
 export type RouteContext = {
@@ -77,6 +86,7 @@ export function createHandlers(context: RouteContext): Handlers {
       const view = context.toViewContext();
       return { peers: [...state.peers.values()].map((peer) => toPeerView(view, peer)) };
     },
+    ledger: () => toLedgerView(context.toViewContext()),
     drain: ({ params, body }) => engine.ask({ kind: 'peer-drained', peer: params.peer, drained: body.drained }),
     submit: async ({ body, caller }) => submit(engine, context, body.submission, caller),
     jobs: ({ query: { from, limit } }) => {

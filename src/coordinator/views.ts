@@ -5,8 +5,10 @@ import { isEnded } from '../core/job.ts';
 import type { JobRecord, PartRecord, PeerRecord, Stage, State } from '../core/state.ts';
 import { toStageId, type KeyId, type PeerId } from '../lib/ids.ts';
 import type { Telemetry } from '../protocol/device.ts';
-import type { FailureView, JobDetail, JobSummary, PartView, PeerView } from '../protocol/views.ts';
+import type { FailureView, JobDetail, JobSummary, LedgerView, PartView, PeerView } from '../protocol/views.ts';
 import { MAX_REASON_CHARS } from '../protocol/names.ts';
+import { quarantineOf } from '../core/health.ts';
+import { forecast } from '../core/schedule/forecast.ts';
 import { countDone, type Rates } from './meter.ts';
 
 /** What a view is made from besides the state. */
@@ -20,7 +22,11 @@ export type ViewContext = {
 export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerRecord): PeerView {
   const { id, name, joinedAt, drained } = peer;
   const session = state.sessions.get(id);
-  const shown = { id, name, joinedAt, drained, connected: session?.connected ?? false };
+  const quarantine = quarantineOf(state, id, now);
+  const shown = {
+    ...{ id, name, joinedAt, drained, connected: session?.connected ?? false },
+    ...(quarantine && { quarantine: { leftMs: quarantine.until - now, reason: quarantine.reason } }),
+  };
   if (!session) return shown;
   const telemetry = telemetryOf(id);
   return {
@@ -29,10 +35,29 @@ export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerR
       version: session.version,
       ...(session.sandbox !== undefined && { sandbox: session.sandbox }),
       devices: [...session.devices],
+      labels: [...session.labels],
       silentMs: Math.max(0, now - session.lastSeenAt),
       heldTasks: session.attempts.size,
       ...(telemetry && { telemetry }),
     },
+  };
+}
+
+export function toLedgerView(context: ViewContext): LedgerView {
+  const rows = [...context.state.ledger.values()].map((row) => ({
+    week: new Date(row.week).toISOString().slice(0, 10),
+    row: {
+      ...{ peer: row.peer, peerName: nameOf(context, row.peer) },
+      ...{ submitter: row.submitter, submitterName: nameOf(context, row.submitter) },
+      ...{ deviceSeconds: row.deviceMs / 1_000, normalisedSeconds: row.normalisedMs / 1_000, items: row.items },
+    },
+  }));
+  const weeks = [...Map.groupBy(rows, ({ week }) => week)].sort(([a], [b]) => (a < b ? 1 : -1));
+  return {
+    weeks: weeks.map(([week, ofWeek]) => ({
+      week,
+      rows: ofWeek.map(({ row }) => row).sort((a, b) => b.deviceSeconds - a.deviceSeconds),
+    })),
   };
 }
 
@@ -58,16 +83,14 @@ export function toJobSummary(context: ViewContext, job: JobRecord): JobSummary {
 
 export function toJobDetail(context: ViewContext, job: JobRecord, rates: Rates | undefined): JobDetail {
   const summary = toJobSummary(context, job);
-  const { total, done, failed } = summary.items;
   const itemsPerSecond = isEnded(job.status) ? undefined : rates?.total;
-  const leftItems = total - done - failed;
-  const isPredictable = job.status.kind === 'running' && itemsPerSecond !== undefined && itemsPerSecond > 0;
+  const eta = forecast(context.state, job.id, context.now);
   return {
     ...summary,
     stages: listStages(context.state, job).map((stage) => toStageView(context, stage)),
     workers: toWorkers(context, job, rates),
     ...(itemsPerSecond !== undefined && { itemsPerSecond }),
-    ...(isPredictable && { etaMs: (leftItems / itemsPerSecond) * 1_000 }),
+    ...(eta && { eta }),
   };
 }
 

@@ -5,6 +5,7 @@ import { toStageId, type JobId } from '../lib/ids.ts';
 import type { EventBody } from './event.ts';
 import { toRecord } from './record.ts';
 import { lineUpJob } from './line.ts';
+import { judgePrediction } from './schedule/forecast.ts';
 import { addStages, startReadyStages } from './stage.ts';
 import { stopAttempts } from './attempt.ts';
 import type { JobRecord, JobStatus, State } from './state.ts';
@@ -123,12 +124,16 @@ export function onStageFinished(turn: Turn, jobId: JobId): void {
     if (stage?.record.status.kind !== 'finished') return;
     failedItems += stage.failures.size;
   }
-  saveJob(turn, { ...job, status: { kind: 'completed', at: turn.at, failedItems } });
+  const completed = { ...job, status: { kind: 'completed' as const, at: turn.at, failedItems } };
+  saveJob(turn, completed);
+  const judged = judgePrediction(turn.state, completed, turn.at);
+  if (judged) put(turn, toRecord('forecast', judged));
 }
 
 /** Ends a job before its time: what runs is stopped, what is reported later no longer counts. */
 export function endJob(turn: Turn, job: JobRecord, status: JobStatus): void {
   saveJob(turn, { ...job, status });
+  turn.state.predictions.delete(job.id);
   for (const { name } of job.spec.stages) stopAttempts(turn, toStageId(job.id, name));
 }
 

@@ -4,6 +4,7 @@ import type { Range } from '../lib/range-set.ts';
 import type { StageId } from '../lib/ids.ts';
 import type { StoredRecord } from './change.ts';
 import type { LedgerRecord, UsageRecord } from './ledger.ts';
+import type { ForecastRecord } from './schedule/forecast.ts';
 import type { Estimate } from './schedule/estimate.ts';
 import type {
   FailureRecord,
@@ -32,6 +33,7 @@ type Records = {
   readonly estimate: Estimate;
   readonly ledger: LedgerRecord;
   readonly usage: UsageRecord;
+  readonly forecast: ForecastRecord;
 };
 
 export type RecordKind = keyof Records;
@@ -50,6 +52,7 @@ const VERSIONS: Readonly<Record<RecordKind, number>> = {
   estimate: 1,
   ledger: 1,
   usage: 1,
+  forecast: 1,
 };
 
 export function isRecordKind(kind: string): kind is RecordKind {
@@ -61,10 +64,9 @@ export function versionOf(kind: RecordKind): number {
 }
 
 /** The store's form of a record that has an id of its own. */
-export function toRecord<K extends 'member' | 'peer' | 'invite' | 'job' | 'stage' | 'estimate' | 'ledger' | 'usage'>(
-  kind: K,
-  value: Records[K],
-): StoredRecord {
+export function toRecord<
+  K extends 'member' | 'peer' | 'invite' | 'job' | 'stage' | 'estimate' | 'ledger' | 'usage' | 'forecast',
+>(kind: K, value: Records[K]): StoredRecord {
   return { kind, id: value.id, version: VERSIONS[kind], value };
 }
 

@@ -9,6 +9,7 @@ import { keepJob } from './job.ts';
 import type { LedgerRecord, UsageRecord } from './ledger.ts';
 import { lineUpJob } from './line.ts';
 import { isRecordKind, toRecord, toStageRecord, versionOf, type FinishedRecord, type RecordKind } from './record.ts';
+import type { ForecastRecord } from './schedule/forecast.ts';
 import { restoreEstimate, type Estimate } from './schedule/estimate.ts';
 import { createStage, creditPeer } from './stage.ts';
 import {
@@ -40,6 +41,7 @@ const ORDER: readonly RecordKind[] = [
   'estimate',
   'ledger',
   'usage',
+  'forecast',
 ];
 
 export type RecoveryFault = { readonly code: 'store-newer' | 'store-corrupt'; readonly message: string };
@@ -105,6 +107,9 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
       const record = value as LedgerRecord;
       return set(state.ledger, record.id, record);
     }
+    case 'forecast':
+      state.forecastErrors = (value as ForecastRecord).errors;
+      return true;
     case 'usage': {
       const record = value as UsageRecord;
       return set(state.usage, record.id, record);
@@ -158,6 +163,7 @@ export function* durableRecords(state: State): Generator<StoredRecord> {
   for (const value of sortedValues(state.savedEstimates)) yield toRecord('estimate', value);
   for (const value of sortedValues(state.ledger)) yield toRecord('ledger', value);
   for (const value of sortedValues(state.usage)) yield toRecord('usage', value);
+  if (state.forecastErrors.length > 0) yield toRecord('forecast', { id: 'errors', errors: state.forecastErrors });
   for (const stage of sortedValues(state.stages)) {
     yield toRecord('stage', stage.record);
     for (const range of stage.finished) yield toStageRecord('finished', { stage: stage.id, ...range });

@@ -10,6 +10,7 @@ import { noteFailure, noteSuccess } from './health.ts';
 import { endJob, onStageFinished } from './job.ts';
 import { bookWork } from './ledger.ts';
 import { learnFromResult } from './learn.ts';
+import { notePrediction } from './schedule/forecast.ts';
 import { touchSession } from './session.ts';
 import { acceptRange, failRange, type StageOutcome } from './stage.ts';
 import type { Attempt, JobRecord, Stage } from './state.ts';
@@ -81,6 +82,7 @@ function takeResult(turn: Turn, stage: Stage, attempt: Attempt, outcome: Done): 
   const bytes = outcome.part && { part: outcome.part };
   const inline = outcome.inline === undefined ? undefined : { inline: outcome.inline };
   settle(turn, stage, acceptRange(turn, stage, { stage: stage.id, start, end, peer, ...bytes, ...inline }));
+  notePrediction(state, job, turn.at);
   checkBudget(turn, job);
 }
 

@@ -12,6 +12,7 @@ import type { LedgerRecord, UsageRecord } from './ledger.ts';
 import type { PeerHealth } from './health.ts';
 import type { Line, LineEntry } from './line.ts';
 import { createEstimateBook, type Estimate, type EstimateBook } from './schedule/estimate.ts';
+import type { Prediction } from './schedule/forecast.ts';
 import type { StartReason } from './trace.ts';
 
 /** Durable: a machine that joined. */
@@ -225,6 +226,9 @@ export type State = {
   readonly ledger: Map<string, LedgerRecord>;
   /** Device time that each job has used. */
   readonly usage: Map<JobId, UsageRecord>;
+  /** How predictions of jobs' ends went, as ln(real / predicted), and those that are still to come true. */
+  forecastErrors: readonly number[];
+  readonly predictions: Map<JobId, Prediction>;
   /** What each submitter has had of late: normalised device time that fades. */
   readonly shares: Map<KeyId, Share>;
   readonly counters: Counters;
@@ -284,6 +288,8 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
     health: new Map(),
     ledger: new Map(),
     usage: new Map(),
+    forecastErrors: [],
+    predictions: new Map(),
     shares: new Map(),
     counters: {
       accepted: 0,

@@ -11,6 +11,7 @@ import {
   failureViewSchema,
   jobDetailSchema,
   jobSummarySchema,
+  ledgerViewSchema,
   logLineSchema,
   memberViewSchema,
   partViewSchema,
@@ -127,6 +128,13 @@ export const ROUTES = {
     summary: 'The machines of the swarm.',
     access: READERS,
     response: z.strictObject({ peers: z.array(peerViewSchema) }),
+  }),
+  ledger: route({
+    method: 'get',
+    path: '/v1/ledger',
+    summary: 'Who gave device time to whom, by week, the newest first.',
+    access: READERS,
+    response: ledgerViewSchema,
   }),
   drain: route({
     method: 'post',

@@ -29,18 +29,43 @@ export const peerViewSchema = z.strictObject({
   joinedAt: timeSchema,
   drained: z.boolean(),
   connected: z.boolean(),
+  /** It failed what others can do and gets nothing for a while. */
+  quarantine: z.strictObject({ leftMs: z.number(), reason: z.string() }).optional(),
   /** Absent for a peer that has not been heard since the coordinator started. */
   session: z
     .strictObject({
       version: z.string(),
       sandbox: z.string().optional(),
       devices: z.array(deviceSchema),
+      labels: z.array(z.string()),
       /** Since the peer was last heard. */
       silentMs: z.number(),
       heldTasks: countSchema,
       telemetry: telemetrySchema.optional(),
     })
     .optional(),
+});
+
+/** Who gave device time to whom, by week. */
+export const ledgerViewSchema = z.strictObject({
+  weeks: z.array(
+    z.strictObject({
+      /** The Monday on which the week begins, UTC: `2026-11-23`. */
+      week: z.string(),
+      rows: z.array(
+        z.strictObject({
+          peer: keyIdSchema,
+          peerName: nameSchema,
+          submitter: keyIdSchema,
+          submitterName: nameSchema,
+          deviceSeconds: z.number(),
+          /** In seconds of a device of 1 TFLOPS: what sharing goes by. */
+          normalisedSeconds: z.number(),
+          items: sumSchema,
+        }),
+      ),
+    }),
+  ),
 });
 
 export const memberViewSchema = z.strictObject({
@@ -98,8 +123,8 @@ export const jobDetailSchema = z.strictObject({
   stages: z.array(stageViewSchema),
   workers: z.array(workerViewSchema),
   itemsPerSecond: z.number().optional(),
-  /** Expected time to the end at the present speed. */
-  etaMs: z.number().optional(),
+  /** Time to the end: half of such jobs end within p50Ms, nine in ten within p90Ms. */
+  eta: z.strictObject({ p50Ms: z.number(), p90Ms: z.number() }).optional(),
 });
 
 export const partViewSchema = z.strictObject({
@@ -135,6 +160,7 @@ export const liveEventSchema = z.discriminatedUnion('type', [
 
 export type SwarmView = z.infer<typeof swarmViewSchema>;
 export type PeerView = z.infer<typeof peerViewSchema>;
+export type LedgerView = z.infer<typeof ledgerViewSchema>;
 export type MemberView = z.infer<typeof memberViewSchema>;
 export type JobSummary = z.infer<typeof jobSummarySchema>;
 export type JobDetail = z.infer<typeof jobDetailSchema>;
