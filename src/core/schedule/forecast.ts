@@ -77,9 +77,10 @@ function predictMs(state: State, job: JobRecord, at: number): number | undefined
       continue;
     }
     const restMs = stageMs(view, viewStage(state, stage, at), leftItems(state, stage), share);
-    if (restMs === undefined) return undefined;
+    // Of a stage that waits nothing may be known yet; of one that runs something soon will be.
+    if (restMs === undefined && record.status.kind === 'running') return undefined;
     const waitMs = record.status.kind === 'running' ? aheadMs : 0;
-    ends.set(spec.name, startMs + waitMs + restMs);
+    ends.set(spec.name, startMs + waitMs + (restMs ?? 0));
   }
   return Math.max(...ends.values());
 }
