@@ -49,7 +49,8 @@ function withoutEpochCheck(): StepFunction {
   const seen = new Map<Epoch, Range & { stage: StageId }>();
   return (state, event) => {
     for (const attempt of state.attempts.values()) seen.set(attempt.epoch, attempt);
-    const believed = event.kind === 'reported' ? believe(state, event, seen) : { changes: [], sums: new Map(), effects: [] };
+    const believed =
+      event.kind === 'reported' ? believe(state, event, seen) : { changes: [], sums: new Map(), effects: [] };
     const { changes, effects } = step(state, event);
     return { changes: [...believed.changes, ...changes], effects: [...believed.effects, ...effects] };
   };
