@@ -5,7 +5,7 @@ import { rangeLength } from '../lib/range-set.ts';
 import type { PeerId } from '../lib/ids.ts';
 import type { Outcome } from '../protocol/to-coordinator.ts';
 import { toRecord } from './record.ts';
-import { learnSetup, learnSpeed, type Estimate, type Observation } from './schedule/estimate.ts';
+import { learnSetup, learnSpeed, learnTransfer, type Estimate, type Observation } from './schedule/estimate.ts';
 import { noteWarm } from './session.ts';
 import type { Attempt, Stage, State } from './state.ts';
 import { putOnce, type Turn } from './turn.ts';
@@ -23,7 +23,7 @@ export function learnFromResult(
   turn: Turn,
   stage: Stage,
   attempt: Attempt,
-  { durationMs, setupMs = 0 }: Extract<Outcome, { kind: 'done' }>,
+  { durationMs, setupMs = 0, part, uploadMs }: Extract<Outcome, { kind: 'done' }>,
 ): void {
   const { state, at } = turn;
   const seen = toObservation(state, stage, attempt.peer, at);
@@ -31,6 +31,8 @@ export function learnFromResult(
   const trueMs = Math.min(durationMs, Math.max(0, at - attempt.assignedAt));
   const changed = learnSpeed(state.estimates, seen, trueMs / rangeLength(attempt));
   if (setupMs > 0) changed.push(...learnSetup(state.estimates, seen, setupMs));
+  const items = rangeLength(attempt);
+  if (part) changed.push(...learnTransfer(state.estimates, seen, { sizeBytes: part.sizeBytes, items, uploadMs }));
   for (const estimate of changed) save(turn, estimate);
   const session = state.sessions.get(attempt.peer);
   if (session) noteWarm(session, stage.workClass, at);

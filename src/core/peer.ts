@@ -7,6 +7,7 @@ import { PROTOCOL_VERSION } from '../protocol/version.ts';
 import { adoptAttempt, loseAttempt, setAttempt } from './attempt.ts';
 import type { EventBody } from './event.ts';
 import { toRecord } from './record.ts';
+import { noteLeave, notePresence } from './presence.ts';
 import { deviceLogSlowness } from './schedule/device-table.ts';
 import { keepAttempt, moveCursor, takeBoundary, touchSession } from './session.ts';
 import type { Session } from './state.ts';
@@ -32,6 +33,7 @@ export function onLinkOpened(turn: Turn, event: EventOf<'link-opened'>): void {
     logSlowness: Math.min(...hello.devices.map(deviceLogSlowness)),
     warm: before?.warm ?? new Map(),
     headSince: before?.headSince ?? at,
+    presentSince: before?.presentSince ?? at,
     ...(hello.sandbox !== undefined && { sandbox: hello.sandbox }),
     lastSeenAt: at,
     connected: true,
@@ -90,7 +92,11 @@ export function onShrunk(turn: Turn, event: EventOf<'shrunk'>): void {
 export function onTick(turn: Turn): void {
   forgetUnanswered(turn);
   for (const session of turn.state.sessions.values()) {
-    if (turn.at - session.lastSeenAt <= turn.state.limits.leaseMs) continue;
+    if (turn.at - session.lastSeenAt <= turn.state.limits.leaseMs) {
+      notePresence(turn, session);
+      continue;
+    }
+    noteLeave(turn, session);
     for (const epoch of session.attempts) loseAttempt(turn, epoch);
     if (session.connected) closeLink(turn, session, `nothing was heard for ${turn.state.limits.leaseMs} ms`, true);
     turn.state.sessions.delete(session.peer);

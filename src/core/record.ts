@@ -4,6 +4,7 @@ import type { Range } from '../lib/range-set.ts';
 import type { StageId } from '../lib/ids.ts';
 import type { StoredRecord } from './change.ts';
 import type { LedgerRecord, UsageRecord } from './ledger.ts';
+import type { PresenceRecord } from './presence.ts';
 import type { ForecastRecord } from './schedule/forecast.ts';
 import type { Estimate } from './schedule/estimate.ts';
 import type {
@@ -34,6 +35,7 @@ type Records = {
   readonly ledger: LedgerRecord;
   readonly usage: UsageRecord;
   readonly forecast: ForecastRecord;
+  readonly presence: PresenceRecord;
 };
 
 export type RecordKind = keyof Records;
@@ -53,6 +55,7 @@ const VERSIONS: Readonly<Record<RecordKind, number>> = {
   ledger: 1,
   usage: 1,
   forecast: 1,
+  presence: 1,
 };
 
 export function isRecordKind(kind: string): kind is RecordKind {
@@ -63,10 +66,10 @@ export function versionOf(kind: RecordKind): number {
   return VERSIONS[kind];
 }
 
+type StagePlaceKind = 'finished' | 'part' | 'retry' | 'failure';
+
 /** The store's form of a record that has an id of its own. */
-export function toRecord<
-  K extends 'member' | 'peer' | 'invite' | 'job' | 'stage' | 'estimate' | 'ledger' | 'usage' | 'forecast',
->(kind: K, value: Records[K]): StoredRecord {
+export function toRecord<K extends Exclude<RecordKind, StagePlaceKind>>(kind: K, value: Records[K]): StoredRecord {
   return { kind, id: value.id, version: VERSIONS[kind], value };
 }
 

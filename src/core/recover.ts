@@ -9,6 +9,7 @@ import { keepJob } from './job.ts';
 import type { LedgerRecord, UsageRecord } from './ledger.ts';
 import { lineUpJob } from './line.ts';
 import { isRecordKind, toRecord, toStageRecord, versionOf, type FinishedRecord, type RecordKind } from './record.ts';
+import type { PresenceRecord } from './presence.ts';
 import type { ForecastRecord } from './schedule/forecast.ts';
 import { restoreEstimate, type Estimate } from './schedule/estimate.ts';
 import { createStage, creditPeer } from './stage.ts';
@@ -42,6 +43,7 @@ const ORDER: readonly RecordKind[] = [
   'ledger',
   'usage',
   'forecast',
+  'presence',
 ];
 
 export type RecoveryFault = { readonly code: 'store-newer' | 'store-corrupt'; readonly message: string };
@@ -110,6 +112,10 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
     case 'forecast':
       state.forecastErrors = (value as ForecastRecord).errors;
       return true;
+    case 'presence': {
+      const record = value as PresenceRecord;
+      return set(state.presence, record.id, record);
+    }
     case 'usage': {
       const record = value as UsageRecord;
       return set(state.usage, record.id, record);
@@ -162,6 +168,7 @@ export function* durableRecords(state: State): Generator<StoredRecord> {
   for (const value of sortedValues(state.jobs)) yield toRecord('job', value);
   for (const value of sortedValues(state.savedEstimates)) yield toRecord('estimate', value);
   for (const value of sortedValues(state.ledger)) yield toRecord('ledger', value);
+  for (const value of sortedValues(state.presence)) yield toRecord('presence', value);
   for (const value of sortedValues(state.usage)) yield toRecord('usage', value);
   if (state.forecastErrors.length > 0) yield toRecord('forecast', { id: 'errors', errors: state.forecastErrors });
   for (const stage of sortedValues(state.stages)) {

@@ -11,6 +11,7 @@ import type { ReportedPart } from '../protocol/to-coordinator.ts';
 import type { LedgerRecord, UsageRecord } from './ledger.ts';
 import type { PeerHealth } from './health.ts';
 import type { Line, LineEntry } from './line.ts';
+import type { PresenceRecord } from './presence.ts';
 import { createEstimateBook, type Estimate, type EstimateBook } from './schedule/estimate.ts';
 import type { Prediction } from './schedule/forecast.ts';
 import type { StartReason } from './trace.ts';
@@ -164,6 +165,8 @@ export type Session = {
   readonly freeDiskBytes?: number;
   /** Classes of work whose runner is warm, and since when it was last used. */
   readonly warm: Map<string, number>;
+  /** Its presence is on the books until here. */
+  readonly presentSince: number;
   /** When its oldest attempt can have begun to run. */
   readonly headSince: number;
   /** When the peer was last heard, in the coordinator's time. */
@@ -222,6 +225,7 @@ export type State = {
   readonly estimates: EstimateBook;
   readonly savedEstimates: Map<string, Estimate>;
   readonly health: Map<PeerId, PeerHealth>;
+  readonly presence: Map<PeerId, PresenceRecord>;
   /** Who gave and who took, by week. */
   readonly ledger: Map<string, LedgerRecord>;
   /** Device time that each job has used. */
@@ -286,6 +290,7 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
     estimates: createEstimateBook(),
     savedEstimates: new Map(),
     health: new Map(),
+    presence: new Map(),
     ledger: new Map(),
     usage: new Map(),
     forecastErrors: [],

@@ -46,6 +46,8 @@ const outcomeSchema = z.discriminatedUnion('kind', [
     setupMs: durationMsSchema.optional(),
     /** Where the result ends, when its range was shrunk; otherwise at the end of the range as assigned. */
     end: countSchema.optional(),
+    /** Time that storing the part took. */
+    uploadMs: durationMsSchema.optional(),
     /** The most memory that the runner held. */
     peakMemoryBytes: countSchema.optional(),
     /** What really ran it, for example `cpu`. */

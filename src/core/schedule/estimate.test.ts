@@ -6,8 +6,10 @@ import {
   createEstimateBook,
   estimateSetupMs,
   estimateSpeed,
+  estimateUploadMs,
   learnSetup,
   learnSpeed,
+  learnTransfer,
   listEstimates,
   restoreEstimate,
   type EstimateBook,
@@ -130,4 +132,15 @@ test('what is saved and restored says the same', () => {
   for (const peer of [1, 2, 3]) expect(estimateSpeed(copy, seen(peer))).toEqual(estimateSpeed(book, seen(peer)));
   expect(estimateSetupMs(copy, seen(1))).toBe(estimateSetupMs(book, seen(1)));
   expect(restoreEstimate(copy, { ...[...listEstimates(book)][0]!, id: 'nonsense' })).toBe(false);
+});
+
+test('a slow uplink sets the pace of results that are big, once it is known', () => {
+  const book = createEstimateBook();
+  expect(estimateUploadMs(book, seen(1))).toBe(0);
+  learnTransfer(book, seen(1), { sizeBytes: 1_000, items: 10, uploadMs: 50 });
+  expect(estimateUploadMs(book, seen(1))).toBe(0);
+  // 20 Mbit/s: 2,500 bytes a ms.
+  learnTransfer(book, seen(1), { sizeBytes: 1_000_000, items: 10, uploadMs: 400 });
+  for (let i = 0; i < 20; i++) learnTransfer(book, seen(1), { sizeBytes: 1_000_000, items: 10, uploadMs: 400 });
+  expect(estimateUploadMs(book, seen(1))).toBeCloseTo(40, 0);
 });

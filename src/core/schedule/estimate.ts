@@ -8,7 +8,7 @@ import type { StageSpec } from '../../protocol/job-spec.ts';
 
 /** A running mean in log space. Durable. */
 export type Estimate = {
-  /** `pair|<class>|<peer>`, `work|<class or family>`, `peer|<peer>` or `setup|<class or family>|<peer or nothing>`. */
+  /** The table and the key in it: `pair|<class>|<peer>`, `work|<class or family>`, `peer|<peer>`, and so on. */
   readonly id: string;
   readonly mean: number;
   /** Of single observations around the mean. */
@@ -29,10 +29,21 @@ export type EstimateBook = {
   readonly peers: Map<PeerId, Estimate>;
   /** By class and peer, and by family alone. */
   readonly setups: Map<string, Estimate>;
+  /** ln(ms per byte) that a peer needs to send a result. */
+  readonly uplinks: Map<PeerId, Estimate>;
+  /** ln(bytes per item) of results, by class. */
+  readonly sizes: Map<string, Estimate>;
 };
 
 export function createEstimateBook(): EstimateBook {
-  return { pairs: new Map(), work: new Map(), peers: new Map(), setups: new Map() };
+  return {
+    pairs: new Map(),
+    work: new Map(),
+    peers: new Map(),
+    setups: new Map(),
+    uplinks: new Map(),
+    sizes: new Map(),
+  };
 }
 
 /** Puts an estimate that was saved back in its place; false when its id says nothing. */
@@ -43,6 +54,8 @@ export function restoreEstimate(book: EstimateBook, estimate: Estimate): boolean
   else if (kind === 'work') book.work.set(rest, estimate);
   else if (kind === 'peer') book.peers.set(rest as PeerId, estimate);
   else if (kind === 'setup') book.setups.set(rest, estimate);
+  else if (kind === 'uplink') book.uplinks.set(rest as PeerId, estimate);
+  else if (kind === 'size') book.sizes.set(rest, estimate);
   else return false;
   return true;
 }
@@ -52,6 +65,8 @@ export function* listEstimates(book: EstimateBook): Generator<Estimate> {
   yield* book.work.values();
   yield* book.peers.values();
   yield* book.setups.values();
+  yield* book.uplinks.values();
+  yield* book.sizes.values();
 }
 
 function pairsOf(book: EstimateBook, workClass: string): Map<PeerId, Estimate> {
@@ -89,6 +104,9 @@ const MIN_WEIGHT = 0.1;
 /** What work and peer at large weigh against observations of the pair. */
 const PRIOR_WEIGHT = 0.25;
 const PRIOR_VARIANCE = 0.5;
+
+/** Parts smaller than this do not measure a link. */
+const MIN_TELLING_BYTES = 65_536;
 
 /** Work that costs the same: workload, step, model and parameters. */
 export function workClassOf(spec: StageSpec): string {
@@ -132,6 +150,24 @@ export function learnSetup(book: EstimateBook, seen: Observation, setupMs: numbe
   const observed = Math.log(clamp(setupMs));
   const { workClass, family, peer, at } = seen;
   return [`${workClass}|${peer}`, family].map((key) => learn(book.setups, key, 'setup', '', observed, at));
+}
+
+/** Learns how big results are, and how fast the peer sends them; returns the estimates that changed. */
+export function learnTransfer(book: EstimateBook, seen: Observation, sent: Transfer): Estimate[] {
+  const { sizeBytes, items, uploadMs } = sent;
+  const { workClass, peer, at } = seen;
+  const changed = [learn(book.sizes, workClass, 'size', '', Math.log(Math.max(1, sizeBytes) / items), at)];
+  // A small part tells of the round trip, not of the rate.
+  if (uploadMs === undefined || sizeBytes < MIN_TELLING_BYTES) return changed;
+  return [...changed, learn(book.uplinks, peer, 'uplink', '', Math.log(clamp(uploadMs) / sizeBytes), at)];
+}
+
+export type Transfer = { readonly sizeBytes: number; readonly items: number; readonly uploadMs: number | undefined };
+
+/** Expected ms that the uplink of a peer is busy for one item's result; 0 while its rate or the size is not known. */
+export function estimateUploadMs(book: EstimateBook, { workClass, peer }: Observation): number {
+  const [size, uplink] = [book.sizes.get(workClass), book.uplinks.get(peer)];
+  return size && uplink ? Math.exp(size.mean + uplink.mean) : 0;
 }
 
 /** Expected ms of a cold start of this work on this peer; 0 when nobody has seen one. */

@@ -5,9 +5,10 @@ import { assert } from '../../lib/assert.ts';
 import type { Epoch, JobId, KeyId, PeerId, StageId } from '../../lib/ids.ts';
 import { quarantineOf, type PeerHealth } from '../health.ts';
 import { shareOf, speedFactor } from '../ledger.ts';
+import { departureRate, withDepartures } from '../presence.ts';
 import { isWarm } from '../session.ts';
 import type { Attempt, Limits, RetryRecord, Session, Stage, State } from '../state.ts';
-import { estimateSetupMs, estimateSpeed, type SpeedEstimate } from './estimate.ts';
+import { estimateSetupMs, estimateSpeed, estimateUploadMs, type SpeedEstimate } from './estimate.ts';
 
 export type PeerView = {
   readonly id: PeerId;
@@ -155,6 +156,7 @@ function lazily(line: readonly { readonly stage: Stage }[], viewOf: (stage: Stag
 class SpeedTable {
   readonly #state: State;
   readonly #at: number;
+  readonly #rates = new Map<PeerId, number>();
   readonly #byClass = new Map<string, Map<PeerId, SpeedEstimate | undefined>>();
 
   constructor(state: State, at: number) {
@@ -167,9 +169,24 @@ class SpeedTable {
     this.#byClass.set(workClass, row);
     if (row.has(peer)) return row.get(peer);
     const logSlowness = this.#state.sessions.get(peer)?.logSlowness ?? 0;
-    const speed = estimateSpeed(this.#state.estimates, { workClass, family, peer, logSlowness, at: this.#at });
+    const { estimates } = this.#state;
+    const seen = { workClass, family, peer, logSlowness, at: this.#at };
+    const known = estimateSpeed(estimates, seen);
+    // A result is sent while the next task computes: whichever takes longer sets the pace.
+    const paceMs = known && Math.max(known.msPerItem, estimateUploadMs(estimates, seen));
+    const speed =
+      known && paceMs !== undefined
+        ? { ...known, msPerItem: withDepartures(paceMs, this.#departures(peer)) }
+        : undefined;
     row.set(peer, speed);
     return speed;
+  }
+
+  /** Each peer's once a plan. */
+  #departures(peer: PeerId): number {
+    const known = this.#rates.get(peer) ?? departureRate(this.#state, peer, this.#at);
+    this.#rates.set(peer, known);
+    return known;
   }
 }
 
