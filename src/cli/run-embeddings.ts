@@ -16,6 +16,7 @@ import { EXIT_CODES } from './exit-codes.ts';
 import { describeEnd, followOrCancel, toJobExitCode } from './follow.ts';
 import { onInterrupt } from './interrupt.ts';
 import { note, print, ProgressDisplay, type Output } from './output.ts';
+import { toJobTerms } from './job-options.ts';
 import { toCount } from './progress-view.ts';
 import type { EmbeddingsOptions } from './run.ts';
 
@@ -67,7 +68,7 @@ export async function submitEmbeddings(
   signal: AbortSignal,
 ): Promise<{ readonly id: JobId; readonly tally: ListTally }> {
   const display = new ProgressDisplay(output);
-  const { column, idColumn, split, chunkChars, model, precision, priority } = options;
+  const { column, idColumn, split, chunkChars, model, precision } = options;
   const { stages, tally } = await prepareEmbeddingsJob({
     ...{ input, model, precision, cacheDir },
     list: {
@@ -88,7 +89,7 @@ export async function submitEmbeddings(
   });
   display.clear();
   const name = options.name ?? `embeddings of ${basename(resolve(input))}`.slice(0, 100);
-  const { id } = await client.submit({ clientKey: crypto.randomUUID(), name, priority, stages });
+  const { id } = await client.submit({ clientKey: crypto.randomUUID(), name, ...toJobTerms(options), stages });
   return { id, tally };
 }
 

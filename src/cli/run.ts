@@ -1,22 +1,23 @@
 // Owns `swarm run`: jobs from options instead of a file.
 
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { Precision } from '../workloads/embeddings/encoder.ts';
 import type { SplitMode } from '../workloads/embeddings/split.ts';
 import { openConnection } from './connect.ts';
 import { readGlobals } from './globals.ts';
+import { addJobOptions, parseWhole, toJobTerms, type JobOptions } from './job-options.ts';
 import { print } from './output.ts';
 import { modelCache } from './query.ts';
 import { waitForEnd } from './submit.ts';
 
-type NoopOptions = {
+type NoopOptions = JobOptions & {
   readonly items: number;
   readonly msPerItem?: number;
   readonly taskItems?: number;
   readonly detach?: true;
 };
 
-export type EmbeddingsOptions = {
+export type EmbeddingsOptions = JobOptions & {
   /** Absent only with `detach`. */
   readonly out?: string;
   readonly detach?: true;
@@ -27,13 +28,12 @@ export type EmbeddingsOptions = {
   readonly invalidUtf8: 'fail' | 'replace';
   readonly model: string;
   readonly precision: Precision;
-  readonly priority: number;
   readonly name?: string;
 };
 
 export function registerRun(program: Command): void {
   const run = program.command('run').description('start a job from options: run WORKLOAD');
-  run
+  const noop = run
     .command('noop')
     .description('items that do nothing, or take a while: to try a swarm out')
     .requiredOption('--items <count>', 'how many', parseWhole)
@@ -55,12 +55,13 @@ export function registerRun(program: Command): void {
       const submitted = await connection.client.submit({
         clientKey: crypto.randomUUID(),
         name: 'noop',
+        ...toJobTerms(options),
         stages: [stage],
       });
       if (options.detach === true) return print(output, submitted, ({ id }) => id);
       process.exitCode = await waitForEnd(connection.client, submitted.id, output);
     });
-  run
+  const embeddings = run
     .command('embeddings <input>')
     .description('sentence embeddings of a file or folder (text, Markdown, JSONL, CSV, Parquet) into one Parquet file')
     .option('--out <file>', 'the Parquet file to write; needed without --detach')
@@ -78,7 +79,6 @@ export function registerRun(program: Command): void {
     )
     .option('--model <model>', 'use-lite, a folder with an ONNX sentence encoder, or a hub id', 'use-lite')
     .addOption(new Option('--precision <precision>', 'of the weights').choices(['int8', 'float32']).default('int8'))
-    .option('--priority <number>', 'higher runs first', parsePriority, 0)
     .option('--name <name>', 'what the job is called')
     .addHelpText(
       'after',
@@ -92,16 +92,5 @@ export function registerRun(program: Command): void {
       using connection = await openConnection(home);
       process.exitCode = await runEmbeddings(connection, { input, options, cacheDir: modelCache(home.dir) }, output);
     });
-}
-
-function parseWhole(text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError('It must be a whole number above 0.');
-}
-
-function parsePriority(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && Math.abs(value) <= 100) return value;
-  throw new InvalidArgumentError('It must be a whole number from -100 to 100.');
+  for (const command of [noop, embeddings]) addJobOptions(command);
 }

@@ -113,12 +113,36 @@ function checkStages(stages: readonly StageSpec[]): string[] {
     if (earlier.has(stage.name)) violations.push(`two stages are named "${stage.name}"`);
     for (const need of stage.needs) {
       if (!all.has(need)) violations.push(`stage "${stage.name}" needs "${need}", which does not exist`);
-      else if (!earlier.has(need))
-        violations.push(`stage "${stage.name}" needs "${need}", which must be listed before it (no cycles)`);
+      else if (!earlier.has(need)) violations.push(describeOrder(stages, stage.name, need));
     }
     if (stage.items.kind === 'parts' && !stage.needs.includes(stage.items.of))
       violations.push(`stage "${stage.name}" takes the parts of "${stage.items.of}" but does not need it`);
     earlier.add(stage.name);
   }
   return violations;
+}
+
+/** A stage that needs a later one: a cycle, whose path is told, or only the wrong order. */
+function describeOrder(stages: readonly StageSpec[], name: string, need: string): string {
+  const path = findPath(stages, need, name, new Set());
+  return path
+    ? `stages need each other in a circle: ${[name, ...path].join(' → ')}`
+    : `stage "${name}" needs "${need}", which must be listed before it`;
+}
+
+/** The stages from one to another along what they need, both included; undefined when there is no way. */
+function findPath(
+  stages: readonly StageSpec[],
+  from: string,
+  to: string,
+  seen: Set<string>,
+): readonly string[] | undefined {
+  if (from === to) return [from];
+  if (seen.has(from)) return undefined;
+  seen.add(from);
+  for (const next of stages.find(({ name }) => name === from)?.needs ?? []) {
+    const rest = findPath(stages, next, to, seen);
+    if (rest) return [from, ...rest];
+  }
+  return undefined;
 }

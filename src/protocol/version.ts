@@ -9,7 +9,8 @@ export const PROTOCOL_HISTORY: readonly { version: number; since: string; change
   {
     version: 2,
     since: '2026-11-24',
-    change: 'shrink and shrunk; results say where they end, their set-up, upload and peak memory; hello has labels and owner.',
+    change:
+      'shrink and shrunk; results say where they end, their set-up, upload and peak memory; hello has labels and owner.',
   },
 ];
 

@@ -91,7 +91,8 @@ describe('job specs', () => {
   test.each([
     ['two stages of one name', withStages(stage, stage), 'two stages are named "a"'],
     ['an unknown need', withStages({ ...stage, needs: ['b'] }), 'needs "b", which does not exist'],
-    ['a cycle', withStages({ ...stage, needs: ['b'] }, { ...stage, name: 'b', needs: ['a'] }), 'no cycles'],
+    ['a cycle', withStages({ ...stage, needs: ['b'] }, { ...stage, name: 'b', needs: ['a'] }), 'circle: a → b → a'],
+    ['a wrong order', withStages({ ...stage, needs: ['b'] }, { ...stage, name: 'b' }), 'must be listed before it'],
     [
       'parts without the need',
       withStages(stage, { ...stage, name: 'b', items: { kind: 'parts', of: 'a' } }),
