@@ -6,6 +6,7 @@ import { toEpoch, type Epoch, type PeerId, type StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import type { Verdict } from '../protocol/to-agent.ts';
 import type { HeldAttempt } from '../protocol/to-coordinator.ts';
+import { addPending, removePending } from './line.ts';
 import { returnRange } from './stage.ts';
 import type { Attempt, Session, Stage, State } from './state.ts';
 import type { AttemptEnd, StartReason, TraceEntry } from './trace.ts';
@@ -130,7 +131,8 @@ export function shrinkAttempt(turn: Turn, attempt: Attempt, end: number): Attemp
   if (!isShorter) return shrunk;
   trace(turn, { kind: 'shrunk', at: turn.at, epoch: attempt.epoch, end });
   state.counters.stolen += attempt.end - end;
-  state.stages.get(attempt.stage)?.pending.add({ start: end, end: attempt.end });
+  const stage = state.stages.get(attempt.stage);
+  if (stage) addPending(stage, { start: end, end: attempt.end });
   const session = state.sessions.get(attempt.peer);
   if (session) charge(session, attempt.stage, shrunk.end - shrunk.cursor - (attempt.end - attempt.cursor));
   return shrunk;
@@ -164,7 +166,7 @@ function claimRange(stage: Stage, range: Range): number | undefined {
     return retry.tries;
   }
   if (!stage.pending.covers(range)) return undefined;
-  stage.pending.remove(range);
+  removePending(stage, range);
   return 0;
 }
 

@@ -5,6 +5,7 @@ import { defined } from '../lib/assert.ts';
 import type { JobId, PeerId, StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import type { AssignedTask } from '../protocol/to-agent.ts';
+import { takePending } from './line.ts';
 import { askToShrink, pairTwins, startAttempt, type Start } from './attempt.ts';
 import { toObservation } from './learn.ts';
 import { estimateSpeed } from './schedule/estimate.ts';
@@ -54,7 +55,7 @@ function handOut(turn: Turn, batches: Batches, { assignments }: Draft): number {
 
 function takeRange(stage: Stage, retry: number | undefined, length: number): Start | undefined {
   if (retry === undefined) {
-    const range = stage.pending.takeFirst(length);
+    const range = takePending(stage, length);
     return range && { ...range, tries: 0, why: 'fresh' };
   }
   stage.retrying.add(retry);

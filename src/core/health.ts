@@ -2,7 +2,7 @@
 // shown. It comes back by itself, or by hand. Not durable: a restart gives everybody another chance.
 
 import type { PeerId } from '../lib/ids.ts';
-import type { Stage, State } from './state.ts';
+import type { State } from './state.ts';
 
 export type PeerHealth = {
   /** Without a success between them. */
@@ -16,11 +16,10 @@ const FAILURES_BEFORE_QUARANTINE = 5;
 const FIRST_QUARANTINE_MS = 60_000;
 const MAX_QUARANTINE_MS = 3_600_000;
 
-/** Notes a failure. Only what others have done tells against the peer: poison items and broken jobs do not. */
-export function noteFailure(state: State, peer: PeerId, stage: Stage, reason: string, at: number): void {
-  const isDoneElsewhere = [...stage.doneBy.keys()].some((other) => other !== peer);
+/** Notes that another peer could do what failed here. */
+export function noteFailure(state: State, peer: PeerId, reason: string, at: number): void {
   // What it still held when it was sent away tells nothing new.
-  if (!isDoneElsewhere || quarantineOf(state, peer, at)) return;
+  if (quarantineOf(state, peer, at)) return;
   const before = state.health.get(peer) ?? { failuresInRow: 0, quarantines: 0 };
   const failuresInRow = before.failuresInRow + 1;
   if (failuresInRow < FAILURES_BEFORE_QUARANTINE) {

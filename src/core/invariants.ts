@@ -1,6 +1,7 @@
 // Owns the invariants that can be read off a state (INV-1, 2, 3, 7, 8 and the bookkeeping beneath them). Returns what is
 // wrong, in words; the simulator, tests and debug builds call it. Comparison with the store (INV-9) is the caller's.
 
+import type { KeyId } from '../lib/ids.ts';
 import { RangeSet, type Range } from '../lib/range-set.ts';
 import { twinOf } from './attempt.ts';
 import { explain } from './schedule/explain.ts';
@@ -14,6 +15,7 @@ export function checkInvariants(state: State): string[] {
     ...checkAttempts(state),
     ...checkSessions(state),
     ...checkLines(state),
+    ...checkTallies(state),
     ...checkJobs(state),
   ];
 }
@@ -105,9 +107,27 @@ function* checkLines(state: State): Generator<string> {
     const job = state.jobs.get(stage.jobId);
     const belongs = job?.status.kind === 'running' && stage.record.status.kind === 'running';
     if (belongs !== (stage.line !== undefined)) yield `stage ${stage.id} ${belongs ? 'misses in' : 'stands in'} line`;
-    const isThere = job && stage.line && state.lines.get(job.submitter)?.includes(stage.line);
+    const isThere = job && stage.line && state.lines.get(job.submitter)?.entries.includes(stage.line);
     if (stage.line && isThere !== true) yield `stage ${stage.id} has a place in a line that does not have it`;
+    if (
+      stage.line &&
+      stage.line.tally !== state.lines.get(job?.submitter ?? ('' as KeyId))?.classes.get(stage.workClass)
+    )
+      yield `stage ${stage.id} is counted with another class of work`;
     if (stage.retries.size > 0 !== state.retrying.has(stage.id)) yield `stage ${stage.id} has its retries miscounted`;
+  }
+}
+
+function* checkTallies(state: State): Generator<string> {
+  for (const [submitter, { entries, classes }] of state.lines) {
+    const sums = new Map<string, { stages: number; pending: number }>();
+    for (const { stage } of entries) {
+      const { stages, pending } = sums.get(stage.workClass) ?? { stages: 0, pending: 0 };
+      sums.set(stage.workClass, { stages: stages + 1, pending: pending + stage.pending.size });
+    }
+    for (const [workClass, { stages, pending }] of classes)
+      if (sums.get(workClass)?.stages !== stages || sums.get(workClass)?.pending !== pending)
+        yield `the line of ${submitter} counts ${stages} stages and ${pending} items of ${workClass}, and has others`;
   }
 }
 

@@ -3,6 +3,7 @@
 // served next is the scheduler's to say.
 
 import { toStageId } from '../lib/ids.ts';
+import { rangeLength, type Range } from '../lib/range-set.ts';
 import type { JobRecord, Stage, State } from './state.ts';
 
 /** What a stage is ordered by; fixed while it stands in line. */
@@ -13,9 +14,16 @@ export type LineEntry = {
   readonly submittedAt: number;
   /** Items of this stage and of the longest way to the job's end behind it: the upward rank, in items. */
   readonly rank: number;
+  readonly tally: ClassTally;
 };
 
-export type Line = LineEntry[];
+/** What one class of work has in a line: how many stages, and how many items that nobody has. */
+export type ClassTally = { stages: number; pending: number };
+
+export type Line = {
+  readonly entries: LineEntry[];
+  readonly classes: Map<string, ClassTally>;
+};
 
 /** Puts a job's running stages into line, or takes them out, as its status says. */
 export function lineUpJob(state: State, job: JobRecord): void {
@@ -29,15 +37,20 @@ export function lineUpJob(state: State, job: JobRecord): void {
 
 function enterLine(state: State, job: JobRecord, stage: Stage): void {
   const { priority, submittedAt, spec } = job;
+  const line: Line = state.lines.get(job.submitter) ?? { entries: [], classes: new Map() };
+  const tally = line.classes.get(stage.workClass) ?? { stages: 0, pending: 0 };
   const entry: LineEntry = {
     stage,
+    tally,
     priority,
     submittedAt,
     deadlineAt: spec.deadlineAt ?? Infinity,
     rank: upwardRank(state, job, stage),
   };
-  const line = state.lines.get(job.submitter) ?? [];
-  line.splice(placeOf(line, entry), 0, entry);
+  line.entries.splice(placeOf(line, entry), 0, entry);
+  tally.stages++;
+  tally.pending += stage.pending.size;
+  line.classes.set(stage.workClass, tally);
   state.lines.set(job.submitter, line);
   stage.line = entry;
 }
@@ -45,17 +58,42 @@ function enterLine(state: State, job: JobRecord, stage: Stage): void {
 function leaveLine(state: State, job: JobRecord, stage: Stage): void {
   const line = state.lines.get(job.submitter);
   if (!stage.line || !line) return;
-  line.splice(placeOf(line, stage.line), 1);
+  line.entries.splice(placeOf(line, stage.line), 1);
+  const { tally } = stage.line;
+  tally.stages--;
+  tally.pending -= stage.pending.size;
+  if (tally.stages === 0) line.classes.delete(stage.workClass);
   stage.line = undefined;
-  if (line.length === 0) state.lines.delete(job.submitter);
+  if (line.entries.length === 0) state.lines.delete(job.submitter);
+}
+
+/** Puts items back that nobody has any more. */
+export function addPending(stage: Stage, range: Range): void {
+  const before = stage.pending.size;
+  stage.pending.add(range);
+  if (stage.line) stage.line.tally.pending += stage.pending.size - before;
+}
+
+/** Takes items out that somebody has now. */
+export function removePending(stage: Stage, range: Range): void {
+  const before = stage.pending.size;
+  stage.pending.remove(range);
+  if (stage.line) stage.line.tally.pending += stage.pending.size - before;
+}
+
+/** Takes up to so many of the first items that nobody has. */
+export function takePending(stage: Stage, maxItems: number): Range | undefined {
+  const range = stage.pending.takeFirst(maxItems);
+  if (range && stage.line) stage.line.tally.pending -= rangeLength(range);
+  return range;
 }
 
 /** Where the entry stands or belongs. */
-function placeOf(line: Line, entry: LineEntry): number {
-  let [low, high] = [0, line.length];
+function placeOf({ entries }: Line, entry: LineEntry): number {
+  let [low, high] = [0, entries.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const other = line[middle];
+    const other = entries[middle];
     if (other && compare(other, entry) < 0) low = middle + 1;
     else high = middle;
   }

@@ -75,6 +75,9 @@ function takeResult(turn: Turn, stage: Stage, attempt: Attempt, outcome: Done): 
   const job = defined(state.jobs.get(stage.jobId), `job ${stage.jobId}`);
   learnFromResult(turn, stage, attempt, outcome);
   noteSuccess(state, attempt.peer);
+  const failed = stage.retries.get(attempt.start);
+  // Only what another can do tells against a peer: poison items and broken jobs do not.
+  if (failed && failed.peer !== attempt.peer) noteFailure(state, failed.peer, failed.reason, turn.at);
   const twin = twinOf(state, attempt);
   if (twin) stopAttempt(turn, twin);
   const { start, end, peer } = attempt;
@@ -107,10 +110,9 @@ function takeSample({ state }: Turn, stage: Stage, attempt: Attempt, outcome: Do
 }
 
 function takeFailure(turn: Turn, stage: Stage, attempt: Attempt, outcome: Failed): void {
-  const { state, at } = turn;
+  const { state } = turn;
   const { peer } = attempt;
   if (outcome.scope === 'peer') stage.refusals.set(peer, outcome.reason);
-  else noteFailure(state, peer, stage, outcome.reason, at);
   // While another is at the same range, its result decides.
   if (outcome.scope === 'peer' || twinOf(state, attempt)) return giveBack(state, attempt);
   const { item, reason } = outcome;

@@ -6,6 +6,7 @@ import { defined } from '../lib/assert.ts';
 import { toStageId, type PeerId } from '../lib/ids.ts';
 import { RangeSet, rangeLength, type Range } from '../lib/range-set.ts';
 import { countItems } from '../protocol/job-spec.ts';
+import { addPending } from './line.ts';
 import { workClassOf, workFamilyOf } from './schedule/estimate.ts';
 import { stageKey, toRecord, toStageRecord } from './record.ts';
 import type { JobRecord, PartRecord, RetryRecord, Stage, StageRecord } from './state.ts';
@@ -93,7 +94,7 @@ export function creditPeer(stage: Stage, part: PartRecord): void {
 /** Gives a range back that nobody is to blame for: its peer left, or it was stopped. */
 export function returnRange(stage: Stage, range: Range): void {
   if (stage.retrying.delete(range.start)) return;
-  stage.pending.add(range);
+  addPending(stage, range);
 }
 
 export type Blame = { readonly reason: string; readonly tries: number; readonly peer: PeerId; readonly item?: number };
@@ -116,8 +117,8 @@ export function failRange(turn: Turn, stage: Stage, range: Range, blame: Blame):
 }
 
 function isolateItem(turn: Turn, stage: Stage, range: Range, blame: Blame, item: number): StageOutcome {
-  if (range.start < item) stage.pending.add({ start: range.start, end: item });
-  if (item + 1 < range.end) stage.pending.add({ start: item + 1, end: range.end });
+  if (range.start < item) addPending(stage, { start: range.start, end: item });
+  if (item + 1 < range.end) addPending(stage, { start: item + 1, end: range.end });
   return failItem(turn, stage, { start: item, end: item + 1 }, blame);
 }
 

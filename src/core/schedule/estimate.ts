@@ -189,6 +189,12 @@ export function estimateSpeed(book: EstimateBook, seen: Observation): SpeedEstim
   return toSpeed(mean, pair.variance + PRIOR_VARIANCE / (1 + 4 * weight), weight >= MIN_WEIGHT);
 }
 
+/** Whether the peer itself has run such work of late. */
+export function hasMeasured(book: EstimateBook, workClass: string, peer: PeerId, at: number): boolean {
+  const pair = book.pairs.get(workClass)?.get(peer);
+  return pair !== undefined && fade(pair, at) >= MIN_WEIGHT;
+}
+
 /** How much slower than others a peer is, whatever the work. */
 function effectOf(book: EstimateBook, { peer, logSlowness }: Observation): number {
   return book.peers.get(peer)?.mean ?? logSlowness;

@@ -7,7 +7,7 @@ import type { Attempt, Stage, State } from '../state.ts';
 import type { StartReason } from '../trace.ts';
 import type { Infeasible } from './feasible.ts';
 import { finishOn, obstacleFor, type Obstacle } from './plan.ts';
-import { toView, viewStage, type StageView, type View } from './view.ts';
+import { toView, type StageView, type View } from './view.ts';
 
 export type PeerObstacle = { readonly peer: PeerId; readonly obstacle: Obstacle };
 
@@ -52,10 +52,11 @@ export function explain(state: State, stageId: StageId, at: number): Explanation
   if (isEnded(job.status) || stage.record.status.kind === 'finished') return { kind: 'ended' };
   if (job.status.kind === 'paused') return { kind: 'paused' };
   if (stage.record.status.kind === 'waiting') return { kind: 'waits-for-stages', stages: stage.spec.needs };
-  const view = viewStage(state, stage, at);
-  return view.pendingItems === 0 && view.dueRetries.length === 0
+  const view = toView(state, at);
+  const ofStage = view.stageOf(stage);
+  return ofStage.pendingItems === 0 && ofStage.dueRetries.length === 0
     ? explainAssigned(stage)
-    : explainPeers(toView(state, at), view);
+    : explainPeers(view, ofStage);
 }
 
 function explainAssigned(stage: Stage): Explanation {
@@ -116,7 +117,7 @@ export function explainRunning(state: State, stageId: StageId, at: number): Plac
   const stage = state.stages.get(stageId);
   if (!stage || stage.running.size === 0) return [];
   const view = toView(state, at);
-  const ofStage = viewStage(state, stage, at);
+  const ofStage = view.stageOf(stage);
   return [...stage.running].slice(0, MAX_PLACEMENTS).flatMap((epoch): Placement[] => {
     const attempt = state.attempts.get(epoch);
     return attempt ? [toPlacement(view, ofStage, attempt)] : [];

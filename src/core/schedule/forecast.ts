@@ -6,7 +6,7 @@
 import { toStageId, type JobId, type KeyId } from '../../lib/ids.ts';
 import type { JobRecord, Stage, State } from '../state.ts';
 import { checkFeasible } from './feasible.ts';
-import { toView, viewStage, type StageView, type View } from './view.ts';
+import { toView, type StageView, type View } from './view.ts';
 
 /** Times from now. Half of such jobs end within p50, nine in ten within p90. */
 export type Forecast = { readonly p50Ms: number; readonly p90Ms: number };
@@ -67,7 +67,8 @@ function predictMs(state: State, job: JobRecord, at: number): number | undefined
   if (job.status.kind !== 'running') return undefined;
   const view = toView(state, at);
   const share = shareOfLine(view, job.submitter);
-  const aheadMs = waitInLine(state, view, job, share);
+  const paces = new Paces(view);
+  const aheadMs = waitInLine(state, paces, job, share);
   const ends = new Map<string, number>();
   for (const stage of stagesOf(state, job)) {
     const { spec, record } = stage;
@@ -76,7 +77,7 @@ function predictMs(state: State, job: JobRecord, at: number): number | undefined
       ends.set(spec.name, 0);
       continue;
     }
-    const restMs = stageMs(view, viewStage(state, stage, at), leftItems(state, stage), share);
+    const restMs = stageMs(paces, view.stageOf(stage), leftItems(state, stage), share);
     // Of a stage that waits nothing may be known yet; of one that runs something soon will be.
     if (restMs === undefined && record.status.kind === 'running') return undefined;
     const waitMs = record.status.kind === 'running' ? aheadMs : 0;
@@ -107,26 +108,49 @@ function shareOfLine(view: View, submitter: KeyId): number {
 }
 
 /** What the same submitter's jobs take that stand before this one. */
-function waitInLine(state: State, view: View, job: JobRecord, share: number): number {
+function waitInLine(state: State, paces: Paces, job: JobRecord, share: number): number {
   let waitMs = 0;
-  for (const { stage } of state.lines.get(job.submitter) ?? []) {
+  for (const { stage } of state.lines.get(job.submitter)?.entries ?? []) {
     if (stage.jobId === job.id) break;
-    waitMs += stageMs(view, viewStage(state, stage, view.at), leftItems(state, stage), share) ?? 0;
+    waitMs += stageMs(paces, paces.view.stageOf(stage), leftItems(state, stage), share) ?? 0;
   }
   return waitMs;
 }
 
 /** All peers that can run it together; but no item is divided, and the fastest has to do at least one. */
-function stageMs(view: View, stage: StageView, items: number, share: number): number | undefined {
+function stageMs(paces: Paces, stage: StageView, items: number, share: number): number | undefined {
+  const { itemsPerMs, fastestMs } = paces.of(stage);
+  if (itemsPerMs === 0) return undefined;
+  return items === 0 ? 0 : Math.max(items / itemsPerMs / share, fastestMs);
+}
+
+type Pace = { readonly itemsPerMs: number; readonly fastestMs: number };
+
+/** How fast all peers together are at stages, worked out once for those that the same peers run at the same speeds. */
+class Paces {
+  readonly view: View;
+  readonly #byFleet = new Map<string, Pace>();
+
+  constructor(view: View) {
+    this.view = view;
+  }
+
+  of(stage: StageView): Pace {
+    const known = this.#byFleet.get(stage.fleet) ?? paceOf(this.view, stage);
+    this.#byFleet.set(stage.fleet, known);
+    return known;
+  }
+}
+
+function paceOf({ peers }: View, stage: StageView): Pace {
   let [itemsPerMs, fastestMs] = [0, Infinity];
-  for (const peer of view.peers) {
+  for (const peer of peers) {
     const speed = checkFeasible(stage, peer) ? undefined : stage.speedOf(peer.id);
     if (!speed) continue;
     itemsPerMs += 1 / speed.msPerItem;
     fastestMs = Math.min(fastestMs, speed.msPerItem + stage.setupMs(peer.id));
   }
-  if (itemsPerMs === 0) return undefined;
-  return items === 0 ? 0 : Math.max(items / itemsPerMs / share, fastestMs);
+  return { itemsPerMs, fastestMs };
 }
 
 /** Of sorted values, as split conformal prediction takes it: the ceiling of (n + 1) q. */

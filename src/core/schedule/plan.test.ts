@@ -25,8 +25,16 @@ function stageView(
   const typical = msPerItem.find((ms) => ms !== undefined);
   return {
     ...{ id: STAGE, job: JOB, submitter: SUBMITTER, workClass: 'noop', priority: 0, deadlineAt: Infinity },
-    ...{ pendingItems, taskItems: undefined, memoryBytes: 0, diskBytes: 0, labels: [], dueRetries: [] },
-    ...{ refusals: new Map(), maxPeers: Infinity, peersAtWork: new Set(), setupMs: () => 0 },
+    ...{
+      pendingItems,
+      classItems: pendingItems,
+      taskItems: undefined,
+      memoryBytes: 0,
+      diskBytes: 0,
+      labels: [],
+      dueRetries: [],
+    },
+    ...{ refusals: new Map(), maxPeers: Infinity, peersAtWork: new Set(), setupMs: () => 0, fleet: 'noop' },
     speedOf: (peer) => {
       const own = msPerItem[Number(peer.slice(-4))];
       const ms = own ?? typical;
@@ -36,15 +44,21 @@ function stageView(
   };
 }
 
+function line0(stages: StageView | readonly StageView[]): StageView {
+  const [first] = [stages].flat();
+  if (!first) throw new Error('a view needs a stage');
+  return first;
+}
+
 function viewOf(stages: StageView | readonly StageView[], peers: readonly PeerView[]): View {
   const byLine = Map.groupBy([stages].flat(), ({ submitter }) => submitter);
   const lines = [...byLine].map(([submitter, line]) => ({
-    ...{ submitter, servedMs: 0, weight: 1, stages: line },
+    ...{ submitter, servedMs: 0, weight: 1, stages: line, classCount: line.length, isMeasured: () => true },
     retrying: line.filter(({ dueRetries }) => dueRetries.length > 0),
   }));
   return {
     ...{ at: 0, limits: DEFAULT_LIMITS, wastedMs: 0, spentMs: 0, peers, lines, silent: [] },
-    ...{ heldBy: () => [], headOf: () => undefined },
+    ...{ heldBy: () => [], headOf: () => undefined, stageOf: () => line0(stages) },
   };
 }
 

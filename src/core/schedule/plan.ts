@@ -54,14 +54,20 @@ type Queue = {
   readonly rest: Iterator<StageView>;
 };
 
-/** A stage while a plan is made. `backlogItems` and `itemsPerMs` are of all peers that can run it together. */
-type OpenStage = {
-  readonly stage: StageView;
+/** A stage while a plan is made. */
+type OpenStage = { readonly stage: StageView; readonly fleet: Fleet; pending: number };
+
+/** The peers that can run a stage, and what they are together; shared by all stages that are alike in this. */
+type Fleet = {
   readonly able: readonly Candidate[];
-  pending: number;
   itemsPerMs: number;
-  backlogItems: number;
-  /** The promises that `backlogItems` knows of. */
+  /** Items of this class of work that nobody has, of all stages. */
+  classItems: number;
+  /** What they have to do already, in items of such a stage. */
+  queuedItems: number;
+  /** Who would be through with one more item first. */
+  best: Candidate | undefined;
+  /** The promises that the sums and the best know of. */
   version: number;
 };
 
@@ -69,30 +75,41 @@ export type Draft = {
   readonly view: View;
   readonly candidates: readonly Candidate[];
   readonly assignments: Assignment[];
+  readonly fleets: Map<string, Fleet>;
   /** Promises made so far. */
   version: number;
 };
 
 export function plan(view: View): Draft {
-  const draft: Draft = { view, candidates: view.peers.map(toCandidate), assignments: [], version: 0 };
-  if (view.lines.length === 0 || !draft.candidates.some(hasRoom)) return draft;
+  const draft = toDraft(view);
+  if (view.lines.length === 0 || !draft.candidates.some(isFree)) return draft;
   const queues = view.lines.map(toQueue);
   for (const queue of queues) planRetries(draft, queue);
   // The peer that is free first chooses first. What one takes changes what the others should: ask again until nobody
   // takes anything, so that the plan is complete (INV-7).
   for (let moved = true; moved;) {
     moved = false;
-    for (const candidate of draft.candidates.filter(hasRoom).sort(byQueue))
+    for (const candidate of draft.candidates.filter((other) => hasRoom(draft, other)).sort(byQueue))
       if (serve(draft, queues, candidate)) moved = true;
   }
   return draft;
+}
+
+function toDraft(view: View): Draft {
+  return { view, candidates: view.peers.map(toCandidate), assignments: [], fleets: new Map(), version: 0 };
 }
 
 function toCandidate(peer: PeerView): Candidate {
   return { peer, freeSlots: peer.freeSlots, queuedMs: peer.queuedMs, held: peer.heldAttempts };
 }
 
-function hasRoom({ peer, freeSlots }: Candidate): boolean {
+/** Whether anything could be given to it at all: not to one that has enough to do. */
+function hasRoom({ view }: Draft, candidate: Candidate): boolean {
+  const { peer, held, queuedMs } = candidate;
+  return isFree(candidate) && (held === 0 || queuedMs < view.limits.targetTaskMs);
+}
+
+function isFree({ peer, freeSlots }: Candidate): boolean {
   return freeSlots > 0 && !peer.drained && !peer.quarantine;
 }
 
@@ -109,15 +126,29 @@ function serve(draft: Draft, queues: readonly Queue[], candidate: Candidate): bo
     const items = Math.min(open.pending, share.itemsPerTask * share.tasks);
     draft.assignments.push({ peer: candidate.peer.id, stage: open.stage.id, ...share });
     const ms = items * expectedMs(open.stage, candidate.peer) + firstSetupMs(open.stage, candidate);
-    // The stage's own backlog stays the same: what was pending is queued now.
-    if (open.version === draft.version) open.version++;
-    promise(draft, candidate, ms, share.tasks);
+    giveFrom(draft, open, candidate, { ms, items, tasks: share.tasks });
     open.pending -= items;
     open.stage.peersAtWork.add(candidate.peer.id);
     queue.servedMs += ms * candidate.peer.factor;
     return true;
   }
   return false;
+}
+
+/** Promises work of a stage; the sums of its own fleet follow without being made anew. */
+function giveFrom(
+  draft: Draft,
+  { fleet, stage }: OpenStage,
+  candidate: Candidate,
+  given: { readonly ms: number; readonly items: number; readonly tasks: number },
+): void {
+  const isCurrent = fleet.version === draft.version;
+  fleet.classItems -= given.items;
+  promise(draft, candidate, given.ms, given.tasks);
+  if (!isCurrent) return;
+  fleet.version = draft.version;
+  fleet.queuedItems += given.items;
+  if (fleet.best === candidate) fleet.best = earliest(stage, fleet.able, 1);
 }
 
 /** The owner's own jobs come first on their own machine; otherwise who has had least for its weight. */
@@ -131,10 +162,13 @@ type Found = { readonly open: OpenStage; readonly share: Share };
 /** The stage of a line that a peer should serve: of the equally important the one that it is best at beside the others. */
 function findStage(draft: Draft, queue: Queue, candidate: Candidate): Found | undefined {
   let best: (Found & { readonly edge: number }) | undefined;
+  // One that has work already is given only what it has shown how fast it is at.
+  if (candidate.held > 0 && !queue.line.isMeasured(candidate.peer.id)) return undefined;
+  const choices = Math.min(MAX_CHOICES, queue.line.classCount);
   const seen = new Set<string>();
   for (let i = 0; ; i++) {
     const open = openAt(draft, queue, i);
-    if (!open || seen.size >= MAX_CHOICES || (best && isLessUrgent(open.stage, best.open.stage))) break;
+    if (!open || seen.size >= choices || (best && isLessUrgent(open.stage, best.open.stage))) break;
     if (open.pending === 0 || seen.has(open.stage.workClass)) continue;
     const choice = chooseShare(draft, open, candidate);
     if (!isShare(choice)) continue;
@@ -153,8 +187,8 @@ function isLessUrgent(a: StageView, b: StageView): boolean {
  * How much better this peer is at a stage than the peers that can run it are together: its share of their speed. What
  * few others are good at is left to those few.
  */
-function edgeOf({ stage, itemsPerMs }: OpenStage, { peer }: Candidate): number {
-  return 1 / (expectedMs(stage, peer) * itemsPerMs);
+function edgeOf({ stage, fleet }: OpenStage, { peer }: Candidate): number {
+  return 1 / (expectedMs(stage, peer) * fleet.itemsPerMs);
 }
 
 /** The i-th stage of a line that had something to hand out when the plan began. */
@@ -168,22 +202,37 @@ function openAt(draft: Draft, queue: Queue, i: number): OpenStage | undefined {
 }
 
 function toOpenStage(draft: Draft, stage: StageView): OpenStage {
-  const able = draft.candidates.filter(({ peer }) => !checkFeasible(stage, peer));
-  const open: OpenStage = { stage, able, pending: stage.pendingItems, itemsPerMs: 0, backlogItems: 0, version: -1 };
-  return open;
+  return { stage, fleet: fleetOf(draft, stage), pending: stage.pendingItems };
 }
 
-/** Brings the sums over all able peers up to date after promises of other stages. */
-function refresh(draft: Draft, open: OpenStage): void {
-  if (open.version === draft.version) return;
-  open.version = draft.version;
-  open.itemsPerMs = 0;
-  open.backlogItems = open.pending;
-  for (const { peer, queuedMs } of open.able) {
-    const itemsPerMs = 1 / expectedMs(open.stage, peer);
-    open.itemsPerMs += itemsPerMs;
-    open.backlogItems += queuedMs * itemsPerMs;
+function fleetOf(draft: Draft, stage: StageView): Fleet {
+  const known = draft.fleets.get(stage.fleet);
+  if (known) return known;
+  const able = draft.candidates.filter(({ peer }) => !checkFeasible(stage, peer));
+  const fleet: Fleet = {
+    able,
+    classItems: stage.classItems,
+    itemsPerMs: 0,
+    queuedItems: 0,
+    best: undefined,
+    version: -1,
+  };
+  draft.fleets.set(stage.fleet, fleet);
+  return fleet;
+}
+
+/** Brings the sums up to date after promises of other stages. */
+function refresh(draft: Draft, { fleet, stage }: OpenStage): void {
+  if (fleet.version === draft.version) return;
+  fleet.version = draft.version;
+  fleet.itemsPerMs = 0;
+  fleet.queuedItems = 0;
+  for (const { peer, queuedMs } of fleet.able) {
+    const itemsPerMs = 1 / expectedMs(stage, peer);
+    fleet.itemsPerMs += itemsPerMs;
+    fleet.queuedItems += queuedMs * itemsPerMs;
   }
+  fleet.best = earliest(stage, fleet.able, 1);
 }
 
 /** Each due retry goes to the peer that is through with it first; to the one where it failed only if no other can. */
@@ -206,7 +255,7 @@ function planRetries(draft: Draft, queue: Queue): void {
 }
 
 function findForRetry(draft: Draft, stage: StageView, retry: RetryRecord): Candidate | undefined {
-  const able = draft.candidates.filter((candidate) => hasRoom(candidate) && !checkFeasible(stage, candidate.peer));
+  const able = draft.candidates.filter((candidate) => isFree(candidate) && !checkFeasible(stage, candidate.peer));
   const others = able.filter(({ peer }) => peer.id !== retry.peer);
   return earliest(stage, others.length > 0 ? others : able, retry.end - retry.start);
 }
@@ -219,7 +268,7 @@ function isShare(choice: Share | Obstacle): choice is Share {
 
 /** What `candidate` should get of the pending items now, or why nothing. The one rule that plan and explain share. */
 function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share | Obstacle {
-  const { stage, able } = open;
+  const { stage, fleet } = open;
   const infeasible = checkFeasible(stage, candidate.peer);
   if (infeasible) return infeasible;
   if (candidate.freeSlots <= 0) return { kind: 'no-free-slot' };
@@ -230,9 +279,11 @@ function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share
   refresh(draft, open);
   const { msPerItem } = speed;
   const setupMs = firstSetupMs(stage, candidate);
-  const fair = (open.backlogItems / open.itemsPerMs - candidate.queuedMs - setupMs) / msPerItem;
-  if (fair < 0.5) {
-    const best = earliest(stage, able, 1);
+  const fairItems = (items: number): number =>
+    ((items + fleet.queuedItems) / fleet.itemsPerMs - candidate.queuedMs - setupMs) / msPerItem;
+  // Whether it should work at all depends on all such work there is; how much of this stage, on the stage.
+  if (fairItems(Math.max(open.pending, fleet.classItems)) < 0.5) {
+    const { best } = fleet;
     if (best && best !== candidate)
       return {
         ...{ kind: 'others-finish-sooner', best: best.peer.id },
@@ -240,7 +291,10 @@ function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share
       };
   }
   const floorMs = Math.max(MIN_TASK_MS, SETUP_SHARE * setupMs);
-  const wanted = Math.min(Math.max(targetTaskMs, floorMs) / msPerItem, Math.max(fair / FACTORING, floorMs / msPerItem));
+  const wanted = Math.min(
+    Math.max(targetTaskMs, floorMs) / msPerItem,
+    Math.max(fairItems(open.pending) / FACTORING, floorMs / msPerItem),
+  );
   const items = Math.max(1, Math.min(open.pending, Math.round(wanted)));
   if (stage.taskItems === undefined) return { itemsPerTask: items, tasks: 1 };
   const tasks = Math.min(candidate.freeSlots, Math.max(1, Math.floor(items / stage.taskItems)));
@@ -248,14 +302,14 @@ function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share
 }
 
 /** A peer whose speed is unknown gets one small task, and no more until that is back. */
-function probe({ stage, able, pending }: OpenStage, candidate: Candidate): Share | Obstacle {
+function probe({ stage, fleet, pending }: OpenStage, candidate: Candidate): Share | Obstacle {
   if (candidate.held > 0) return { kind: 'measuring' };
   if (stage.taskItems !== undefined)
     return {
       itemsPerTask: stage.taskItems,
       tasks: Math.min(PROBE_TASKS, candidate.freeSlots, Math.ceil(pending / stage.taskItems)),
     };
-  const share = Math.ceil(pending / (FACTORING * able.length));
+  const share = Math.ceil(pending / (FACTORING * fleet.able.length));
   const guess = PROBE_MS / (stage.speedOf(candidate.peer.id)?.msPerItem ?? 1);
   return { itemsPerTask: Math.max(1, Math.floor(Math.min(PROBE_ITEMS, share, guess))), tasks: 1 };
 }
@@ -297,7 +351,7 @@ function byQueue(a: Candidate, b: Candidate): number {
 
 /** Why a peer gets nothing of a stage that has something to hand out; undefined when it would get something. */
 export function obstacleFor(view: View, stage: StageView, peer: PeerView): Obstacle | undefined {
-  const draft: Draft = { view, candidates: view.peers.map(toCandidate), assignments: [], version: 0 };
+  const draft = toDraft(view);
   const candidate = draft.candidates.find((other) => other.peer.id === peer.id) ?? toCandidate(peer);
   const infeasible = checkFeasible(stage, peer);
   if (infeasible) return infeasible;

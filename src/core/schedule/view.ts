@@ -8,7 +8,7 @@ import { shareOf, speedFactor } from '../ledger.ts';
 import { departureRate, withDepartures } from '../presence.ts';
 import { isWarm } from '../session.ts';
 import type { Attempt, Limits, RetryRecord, Session, Stage, State } from '../state.ts';
-import { estimateSetupMs, estimateSpeed, estimateUploadMs, type SpeedEstimate } from './estimate.ts';
+import { hasMeasured, estimateSetupMs, estimateSpeed, estimateUploadMs, type SpeedEstimate } from './estimate.ts';
 
 export type PeerView = {
   readonly id: PeerId;
@@ -37,6 +37,8 @@ export type StageView = {
   readonly priority: number;
   readonly deadlineAt: number;
   readonly pendingItems: number;
+  /** Pending items of all running stages of this class of work, whoever wants them. */
+  readonly classItems: number;
   readonly taskItems: number | undefined;
   readonly memoryBytes: number;
   readonly diskBytes: number;
@@ -47,6 +49,8 @@ export type StageView = {
   /** The most peers that may work on its job at once, and who does: one set a job, which grows while a plan is made. */
   readonly maxPeers: number;
   readonly peersAtWork: Set<PeerId>;
+  /** The same for stages that the same peers can run at the same speeds. */
+  readonly fleet: string;
   /** Expected speed of a peer, or undefined when nobody has run anything like it. */
   readonly speedOf: (peer: PeerId) => SpeedEstimate | undefined;
   /** Expected ms before a first item: 0 where a runner is warm. */
@@ -79,6 +83,9 @@ export type LineView = {
   readonly weight: number;
   /** Running stages, most important first. */
   readonly stages: Iterable<StageView>;
+  /** The classes of work among them; the peer has shown how fast it is at one of them, or has not. */
+  readonly classCount: number;
+  readonly isMeasured: (peer: PeerId) => boolean;
   /** Those of them that have retries. */
   readonly retrying: readonly StageView[];
 };
@@ -91,6 +98,8 @@ export type View = {
   readonly spentMs: number;
   readonly peers: readonly PeerView[];
   readonly lines: readonly LineView[];
+  /** Any stage, seen as this view sees all. */
+  readonly stageOf: (stage: Stage) => StageView;
   /** What a peer holds, in the order in which it runs it; also of a silent one. */
   readonly heldBy: (peer: PeerId) => readonly AttemptView[];
   /** The one it runs now. */
@@ -119,10 +128,13 @@ export function toView(state: State, at: number): View {
     lines: [...state.lines].map(([submitter, line]) => ({
       submitter,
       servedMs: shareOf(state, submitter, at) + (running.get(submitter) ?? 0),
-      weight: 2 ** ((line[0]?.priority ?? 0) / 50),
-      stages: lazily(line, viewOf),
+      weight: 2 ** ((line.entries[0]?.priority ?? 0) / 50),
+      stages: lazily(line.entries, viewOf),
+      classCount: line.classes.size,
+      isMeasured: (peer) => speeds.isMeasured(line.classes.keys(), peer),
       retrying: retryingStages(state, submitter).map(viewOf),
     })),
+    stageOf: viewOf,
     heldBy: (peer) => [...toAttemptViews(state, peer, viewOf, at)],
     headOf: (peer) => toAttemptViews(state, peer, viewOf, at).next().value ?? undefined,
     silent: sessions.filter((session) => !session.connected).map(({ peer }) => peer),
@@ -137,11 +149,6 @@ function retryingStages(state: State, submitter: KeyId): Stage[] {
     if (stage?.line && state.jobs.get(stage.jobId)?.submitter === submitter) stages.push(stage);
   }
   return stages.sort((a, b) => (a.id < b.id ? -1 : 1));
-}
-
-/** The view of one stage, for questions about it alone. */
-export function viewStage(state: State, stage: Stage, at: number): StageView {
-  return toStageView(state, stage, new SpeedTable(state, at), new Map(), at);
 }
 
 function* each<T, U>(items: Iterable<T>, map: (item: T) => U): Generator<U> {
@@ -182,6 +189,12 @@ class SpeedTable {
     return speed;
   }
 
+  /** Whether the peer has shown how fast it is at any of these classes. */
+  isMeasured(classes: Iterable<string>, peer: PeerId): boolean {
+    for (const workClass of classes) if (hasMeasured(this.#state.estimates, workClass, peer, this.#at)) return true;
+    return false;
+  }
+
   /** Each peer's once a plan. */
   #departures(peer: PeerId): number {
     const known = this.#rates.get(peer) ?? departureRate(this.#state, peer, this.#at);
@@ -204,6 +217,7 @@ function toStageView(
   const peersAtWork =
     peersByJob.get(job.id) ?? (maxPeers === Infinity ? new Set<PeerId>() : peersOf(state, stage.jobId));
   peersByJob.set(job.id, peersAtWork);
+  const isCommon = maxPeers === Infinity && stage.refusals.size === 0;
   const setupMs = (peer: PeerId): number => {
     const session = state.sessions.get(peer);
     if (session && isWarm(session, stage.workClass, at)) return 0;
@@ -213,12 +227,20 @@ function toStageView(
   return {
     ...{ id: stage.id, job: stage.jobId, submitter: job.submitter, workClass: stage.workClass },
     ...{ priority: job.priority, deadlineAt: job.spec.deadlineAt ?? Infinity },
+    classItems: pendingOf(state, stage.workClass),
     ...{ pendingItems: stage.pending.size, taskItems, memoryBytes, diskBytes, labels, maxPeers, setupMs },
     dueRetries: dueRetriesOf(stage, at),
     refusals: stage.refusals,
     peersAtWork,
+    fleet: isCommon ? `${stage.workClass}|${memoryBytes}|${diskBytes}|${labels.join()}` : stage.id,
     speedOf: (peer) => speeds.get(stage, peer),
   };
+}
+
+function pendingOf(state: State, workClass: string): number {
+  let pending = 0;
+  for (const { classes } of state.lines.values()) pending += classes.get(workClass)?.pending ?? 0;
+  return pending;
 }
 
 function dueRetriesOf(stage: Stage, at: number): RetryRecord[] {
