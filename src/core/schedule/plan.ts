@@ -105,7 +105,7 @@ function toCandidate(peer: PeerView): Candidate {
 
 /** Whether anything could be given to it at all: not to one that has enough to do. */
 function hasRoom({ view }: Draft, candidate: Candidate): boolean {
-  const { peer, held, queuedMs } = candidate;
+  const { held, queuedMs } = candidate;
   return isFree(candidate) && (held === 0 || queuedMs < view.limits.targetTaskMs);
 }
 

@@ -4,7 +4,7 @@
 import type { Epoch, PeerId, StageId } from '../../lib/ids.ts';
 import { checkFeasible } from './feasible.ts';
 import { expectedMs, MIN_TASK_MS, promise, type Candidate, type Draft } from './plan.ts';
-import type { AttemptView } from './view.ts';
+import type { AttemptView } from './held.ts';
 
 /** Ask for what lies behind `until`, for another peer; everything, when `until` is the attempt's start. */
 export type Reclaim = { readonly epoch: Epoch; readonly until: number; readonly meantFor: PeerId };
@@ -29,16 +29,25 @@ export function planRescue(draft: Draft): Rescue {
   const { limits } = draft.view;
   const idle = draft.candidates.filter(isIdle);
   if (idle.length === 0 || draft.view.lines.length === 0) return { reclaims: [], backups: [] };
-  const victims = draft.candidates.map((candidate): Victim => ({ candidate, leftMs: candidate.queuedMs }));
+  const victims = draft.candidates.map((candidate): Victim => ({ candidate, leftMs: candidate.queuedMs })).sort(byLeft);
+  let late: readonly AttemptView[] | undefined;
   const reclaims: Reclaim[] = [];
   const backups: Backup[] = [];
   for (const thief of idle) {
     const taken = limits.stealing ? steal(draft, victims, thief) : [];
     reclaims.push(...taken);
-    const backup = taken.length === 0 && limits.backups ? backUp(draft, thief, backups) : undefined;
+    if (taken.length > 0) victims.sort(byLeft);
+    if (taken.length > 0 || !limits.backups) continue;
+    late ??= [...lateAttempts(draft)];
+    const backup = backUp(draft, thief, late, backups);
     if (backup) backups.push(backup);
   }
   return { reclaims, backups };
+}
+
+/** The one that is busy longest first. */
+function byLeft(a: Victim, b: Victim): number {
+  return b.leftMs - a.leftMs || (a.candidate.peer.id < b.candidate.peer.id ? -1 : 1);
 }
 
 function isIdle({ peer, freeSlots, held, queuedMs }: Candidate): boolean {
@@ -51,8 +60,8 @@ type Victim = { readonly candidate: Candidate; leftMs: number };
  * Takes from the peer that is busy longest, until both would end together: with the thief `ratio` times as slow, of the
  * difference d the part d / (1 + ratio). Whole attempts that have not begun go first, from the end.
  */
-function steal(draft: Draft, victims: Victim[], thief: Candidate): Reclaim[] {
-  for (const victim of victims.toSorted((a, b) => b.leftMs - a.leftMs)) {
+function steal(draft: Draft, victims: readonly Victim[], thief: Candidate): Reclaim[] {
+  for (const victim of victims) {
     if (victim.candidate === thief) continue;
     if (victim.leftMs - thief.queuedMs < MIN_TASK_MS) return [];
     const taken = takeFrom(draft, victim, thief);
@@ -91,10 +100,16 @@ function perItemMs({ remainingMs, cursor, end }: AttemptView): number {
 }
 
 /** Does the attempt a second time that would otherwise end last, if that is expected to help and may be afforded. */
-function backUp(draft: Draft, thief: Candidate, planned: readonly Backup[]): Backup | undefined {
+function backUp(
+  draft: Draft,
+  thief: Candidate,
+  late: readonly AttemptView[],
+  planned: readonly Backup[],
+): Backup | undefined {
   let best: { readonly attempt: AttemptView; readonly gainMs: number; readonly ownMs: number } | undefined;
-  for (const attempt of lateAttempts(draft, thief)) {
-    if (attempt.hasTwin || planned.some(({ epoch }) => epoch === attempt.epoch)) continue;
+  for (const attempt of late) {
+    if (attempt.hasTwin || attempt.peer === thief.peer.id || planned.some(({ epoch }) => epoch === attempt.epoch))
+      continue;
     if (checkFeasible(attempt.stage, thief.peer)) continue;
     const { stage, start, end } = attempt;
     const ownMs = expectedMs(stage, thief.peer) * (end - start) + stage.setupMs(thief.peer.id);
@@ -108,10 +123,10 @@ function backUp(draft: Draft, thief: Candidate, planned: readonly Backup[]): Bac
 }
 
 /** What silent peers hold, and what runs elsewhere for longer than anybody expected. */
-function* lateAttempts({ view }: Draft, thief: Candidate): Generator<AttemptView> {
+function* lateAttempts({ view }: Draft): Generator<AttemptView> {
   for (const peer of view.silent) yield* view.heldBy(peer);
   for (const { id } of view.peers) {
-    const head = id === thief.peer.id ? undefined : view.headOf(id);
+    const head = view.headOf(id);
     if (head?.late === true) yield head;
   }
 }

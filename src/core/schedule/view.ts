@@ -2,12 +2,13 @@
 // only as far as it is looked at. Knows no rule.
 
 import { assert } from '../../lib/assert.ts';
-import type { Epoch, JobId, KeyId, PeerId, StageId } from '../../lib/ids.ts';
+import type { JobId, KeyId, PeerId, StageId } from '../../lib/ids.ts';
 import { quarantineOf, type PeerHealth } from '../health.ts';
 import { shareOf, speedFactor } from '../ledger.ts';
 import { departureRate, withDepartures } from '../presence.ts';
 import { isWarm } from '../session.ts';
-import type { Attempt, Limits, RetryRecord, Session, Stage, State } from '../state.ts';
+import type { Limits, RetryRecord, Session, Stage, State } from '../state.ts';
+import { headCorrection, listHeld, toPromises, type AttemptView } from './held.ts';
 import { hasMeasured, estimateSetupMs, estimateSpeed, estimateUploadMs, type SpeedEstimate } from './estimate.ts';
 
 export type PeerView = {
@@ -57,24 +58,6 @@ export type StageView = {
   readonly setupMs: (peer: PeerId) => number;
 };
 
-/** An attempt as the search for work to take back sees it. */
-export type AttemptView = {
-  readonly epoch: Epoch;
-  readonly stage: StageView;
-  readonly start: number;
-  readonly end: number;
-  readonly cursor: number;
-  /** It runs; the others of its peer wait behind it. */
-  readonly running: boolean;
-  /** Expected ms from now until it is through, what is before it not counted. */
-  readonly remainingMs: number;
-  /** Its tail can be given to another: no retry, no twin, not being shrunk. */
-  readonly divisible: boolean;
-  readonly hasTwin: boolean;
-  /** Its peer is out of reach, or it is longer at work than anybody expected. */
-  readonly late: boolean;
-};
-
 export type LineView = {
   readonly submitter: KeyId;
   /** What it has had of late and what runs for it now, in normalised ms. */
@@ -119,9 +102,13 @@ export function toView(state: State, at: number): View {
   };
   const sessions = [...state.sessions.values()].sort((a, b) => (a.peer < b.peer ? -1 : 1));
   const running = new Map<KeyId, number>();
+  const speedOf = (stage: Stage, peer: PeerId) => speeds.get(stage, peer);
+  const promises = toPromises(state, speedOf);
   const peers = sessions
     .filter((session) => session.connected)
-    .map((session) => toPeerView(state, session, speeds, running, at));
+    .map((session) =>
+      toPeerView(state, session, { speedOf, running, promisedMs: promises.get(session.peer) ?? 0, at }),
+    );
   return {
     ...{ at, limits: state.limits, peers },
     ...{ wastedMs: state.counters.wastedMs, spentMs: state.counters.spentMs },
@@ -135,8 +122,8 @@ export function toView(state: State, at: number): View {
       retrying: retryingStages(state, submitter).map(viewOf),
     })),
     stageOf: viewOf,
-    heldBy: (peer) => [...toAttemptViews(state, peer, viewOf, at)],
-    headOf: (peer) => toAttemptViews(state, peer, viewOf, at).next().value ?? undefined,
+    heldBy: (peer) => [...listHeld(state, peer, viewOf, at)],
+    headOf: (peer) => listHeld(state, peer, viewOf, at).next().value ?? undefined,
     silent: sessions.filter((session) => !session.connected).map(({ peer }) => peer),
   };
 }
@@ -256,13 +243,16 @@ function peersOf(state: State, job: JobId): Set<PeerId> {
   return peers;
 }
 
-function toPeerView(
-  state: State,
-  session: Session,
-  speeds: SpeedTable,
-  running: Map<KeyId, number>,
-  at: number,
-): PeerView {
+type PeerContext = {
+  readonly speedOf: (stage: Stage, peer: PeerId) => SpeedEstimate | undefined;
+  /** Grows by what runs for each submitter. */
+  readonly running: Map<KeyId, number>;
+  readonly promisedMs: number;
+  readonly at: number;
+};
+
+function toPeerView(state: State, session: Session, context: PeerContext): PeerView {
+  const { speedOf, running, promisedMs, at } = context;
   const { peer, owner, labels, attempts, freeMemoryBytes, freeDiskBytes } = session;
   const factor = speedFactor(state, peer);
   let queuedMs = 0;
@@ -270,7 +260,7 @@ function toPeerView(
     const stage = state.stages.get(stageId);
     const submitter = stage && state.jobs.get(stage.jobId)?.submitter;
     if (!stage || !submitter) continue;
-    const ms = items * (speeds.get(stage, peer)?.msPerItem ?? 0);
+    const ms = items * (speedOf(stage, peer)?.msPerItem ?? 0);
     queuedMs += ms;
     running.set(submitter, (running.get(submitter) ?? 0) + ms * factor);
   }
@@ -283,90 +273,7 @@ function toPeerView(
     memoryBytes: Math.max(...session.devices.map((device) => device.memoryBytes)),
     freeMemoryBytes: isOurs ? undefined : freeMemoryBytes,
     freeSlots: session.backlog - attempts.size,
-    queuedMs: Math.max(0, queuedMs + headCorrection(state, session, speeds, at) + promisedMs(state, peer, speeds)),
+    queuedMs: Math.max(0, queuedMs + headCorrection(state, session, speedOf, at) + promisedMs),
     heldAttempts: attempts.size,
   };
-}
-
-/** What is on its way to a peer because another was asked for it, less what it was asked for itself. */
-function promisedMs(state: State, peer: PeerId, speeds: SpeedTable): number {
-  let promised = 0;
-  for (const epoch of state.shrinking) {
-    const attempt = state.attempts.get(epoch);
-    const stage = attempt && state.stages.get(attempt.stage);
-    if (!attempt?.shrink || !stage) continue;
-    const items = attempt.end - Math.max(attempt.start, attempt.shrink.until);
-    const ms = items * (speeds.get(stage, peer)?.msPerItem ?? 0);
-    if (attempt.shrink.meantFor === peer) promised += ms;
-    else if (attempt.peer === peer) promised -= ms;
-  }
-  return promised;
-}
-
-/** How much longer, or shorter, the attempt at the head takes than its items and its peer's speed say. */
-function headCorrection(state: State, session: Session, speeds: SpeedTable, at: number): number {
-  const [head] = session.attempts;
-  const attempt = head === undefined ? undefined : state.attempts.get(head);
-  const stage = attempt && state.stages.get(attempt.stage);
-  if (!attempt || !stage) return 0;
-  const msPerItem = speeds.get(stage, session.peer)?.msPerItem;
-  if (msPerItem === undefined) return 0;
-  return remainingMs(attempt, session, msPerItem, at) - (attempt.end - attempt.cursor) * msPerItem;
-}
-
-/**
- * Expected ms that the attempt at a peer's head still takes. It goes on at the speed it has shown; one that has shown
- * none and is late is expected to need as long again as it has had, as heavy-tailed waits do.
- */
-function remainingMs(attempt: Attempt, session: Session, msPerItem: number, at: number): number {
-  const { start, end, cursor, cursorAt, assignedAt } = attempt;
-  const startedAt = Math.max(assignedAt, session.headSince);
-  const left = end - cursor;
-  const shown = cursor > start ? (cursorAt - startedAt) / (cursor - start) : 0;
-  const since = at - (cursor > start ? cursorAt : startedAt);
-  const expected = left * Math.max(shown, msPerItem) - since;
-  return expected >= 0 ? expected : Math.max(0, since - left * Math.max(shown, msPerItem));
-}
-
-/** Later than this many times what was expected, and at least so many ms, an attempt is late. */
-const LATE = 1.5;
-const LATE_MS = 500;
-
-function* toAttemptViews(
-  state: State,
-  peer: PeerId,
-  viewOf: (stage: Stage) => StageView,
-  at: number,
-): Generator<AttemptView, undefined> {
-  const session = state.sessions.get(peer);
-  if (!session) return;
-  let isHead = true;
-  for (const epoch of session.attempts) {
-    const attempt = state.attempts.get(epoch);
-    const stage = attempt && state.stages.get(attempt.stage);
-    if (!attempt || !stage || attempt.canceled) continue;
-    const known = viewOf(stage).speedOf(peer)?.msPerItem;
-    const msPerItem = known ?? 0;
-    // A peer that is out of reach may not come back: what it holds is expected to wait for the end of its lease.
-    const silentMs = session.connected ? 0 : state.limits.leaseMs;
-    const plainMs = (attempt.end - attempt.cursor) * msPerItem;
-    const elapsedMs = at - Math.max(attempt.assignedAt, session.headSince);
-    const isSlow =
-      isHead && known !== undefined && elapsedMs > LATE * (attempt.end - attempt.start) * msPerItem + LATE_MS;
-    yield {
-      ...{
-        epoch,
-        stage: viewOf(stage),
-        start: attempt.start,
-        end: attempt.end,
-        cursor: attempt.cursor,
-        running: isHead,
-      },
-      remainingMs: session.connected && isHead ? remainingMs(attempt, session, msPerItem, at) : silentMs + plainMs,
-      divisible: !attempt.shrink && !attempt.twin && !stage.retrying.has(attempt.start) && session.protocol >= 2,
-      hasTwin: attempt.twin !== undefined,
-      late: !session.connected || isSlow,
-    };
-    isHead = false;
-  }
 }
