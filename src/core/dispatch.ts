@@ -9,6 +9,7 @@ import { takePending } from './line.ts';
 import { askToShrink, pairTwins, startAttempt, type Start } from './attempt.ts';
 import { toObservation } from './learn.ts';
 import { estimateSpeed } from './schedule/estimate.ts';
+import { guideFor } from './schedule/guide.ts';
 import { plan, type Draft } from './schedule/plan.ts';
 import { planRescue } from './schedule/rescue.ts';
 import { toView } from './schedule/view.ts';
@@ -33,7 +34,8 @@ export function onTasksCalledFor(turn: Turn): void {
 }
 
 function planNow({ state, at }: Turn): Draft {
-  return plan(toView(state, at));
+  const view = toView(state, at);
+  return plan(view, guideFor(state, view));
 }
 
 /** Carries out one plan; how many tasks it gave. */

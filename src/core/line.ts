@@ -18,7 +18,12 @@ export type LineEntry = {
 };
 
 /** What one class of work has in a line: how many stages, and how many items that nobody has. */
-export type ClassTally = { stages: number; pending: number };
+export type ClassTally = {
+  stages: number;
+  pending: number;
+  /** One of them, to know the work by. */
+  readonly sample: Stage;
+};
 
 export type Line = {
   readonly entries: LineEntry[];
@@ -38,7 +43,7 @@ export function lineUpJob(state: State, job: JobRecord): void {
 function enterLine(state: State, job: JobRecord, stage: Stage): void {
   const { priority, submittedAt, spec } = job;
   const line: Line = state.lines.get(job.submitter) ?? { entries: [], classes: new Map() };
-  const tally = line.classes.get(stage.workClass) ?? { stages: 0, pending: 0 };
+  const tally = line.classes.get(stage.workClass) ?? { stages: 0, pending: 0, sample: stage };
   const entry: LineEntry = {
     stage,
     tally,

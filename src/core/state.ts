@@ -13,6 +13,7 @@ import type { PeerHealth } from './health.ts';
 import type { Line, LineEntry } from './line.ts';
 import type { PresenceRecord } from './presence.ts';
 import { createEstimateBook, type Estimate, type EstimateBook } from './schedule/estimate.ts';
+import type { Guide } from './schedule/guide.ts';
 import type { Prediction } from './schedule/forecast.ts';
 import type { StartReason } from './trace.ts';
 
@@ -224,6 +225,8 @@ export type State = {
   /** The scheduler's memory, and what of it is durable. */
   readonly estimates: EstimateBook;
   readonly savedEstimates: Map<string, Estimate>;
+  /** What each peer should do most of; made anew now and then. Derived. */
+  guide: Guide | undefined;
   readonly health: Map<PeerId, PeerHealth>;
   readonly presence: Map<PeerId, PresenceRecord>;
   /** Who gave and who took, by week. */
@@ -289,6 +292,7 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
     lines: new Map(),
     estimates: createEstimateBook(),
     savedEstimates: new Map(),
+    guide: undefined,
     health: new Map(),
     presence: new Map(),
     ledger: new Map(),

@@ -12,7 +12,12 @@ function peerView(number: number, extra: Partial<PeerView> = {}): PeerView {
   return {
     ...{ id: key(number), owner: undefined, drained: false, quarantine: undefined, labels: [], factor: 1 },
     ...{ memoryBytes: 8e9, freeMemoryBytes: undefined, freeDiskBytes: undefined },
-    ...{ freeSlots: 2, queuedMs: 0, heldAttempts: 0 },
+    ...{
+      freeSlots: 2,
+      queuedMs: 0,
+      heldAttempts: 0,
+      heldClasses: new Set((extra.heldAttempts ?? 0) > 0 ? ['noop'] : []),
+    },
     ...extra,
   };
 }
@@ -53,12 +58,19 @@ function line0(stages: StageView | readonly StageView[]): StageView {
 function viewOf(stages: StageView | readonly StageView[], peers: readonly PeerView[]): View {
   const byLine = Map.groupBy([stages].flat(), ({ submitter }) => submitter);
   const lines = [...byLine].map(([submitter, line]) => ({
-    ...{ submitter, servedMs: 0, weight: 1, stages: line, classCount: line.length, isMeasured: () => true },
+    ...{
+      submitter,
+      servedMs: 0,
+      weight: 1,
+      stages: line,
+      classes: [...new Set(line.map(({ workClass }) => workClass))],
+    },
     retrying: line.filter(({ dueRetries }) => dueRetries.length > 0),
   }));
   return {
-    ...{ at: 0, limits: DEFAULT_LIMITS, wastedMs: 0, spentMs: 0, peers, lines, silent: [] },
+    ...{ at: 0, limits: DEFAULT_LIMITS, wastedMs: 0, spentMs: 0, peers, lines, classes: [], silent: [] },
     ...{ heldBy: () => [], headOf: () => undefined, stageOf: () => line0(stages) },
+    isMeasured: (_, peer) => line0(stages).speedOf(peer)?.measured ?? false,
   };
 }
 
@@ -138,7 +150,7 @@ describe('plan', () => {
 
   test('a first task on a peer is small, and no second is given before it is back', () => {
     const stage = stageView(10_000, [undefined]);
-    expect(plan(viewOf(stage, [peerView(0)])).assignments).toMatchObject([{ tasks: 1, itemsPerTask: 32 }]);
+    expect(plan(viewOf(stage, [peerView(0)])).assignments).toMatchObject([{ tasks: 1, itemsPerTask: 8 }]);
     expect(plan(viewOf(stage, [peerView(0, { freeSlots: 1, heldAttempts: 1 })])).assignments).toEqual([]);
   });
 

@@ -6,6 +6,7 @@
 import type { KeyId, PeerId, StageId } from '../../lib/ids.ts';
 import type { RetryRecord } from '../state.ts';
 import { checkFeasible, type Infeasible } from './feasible.ts';
+import type { Guide } from './guide.ts';
 import type { LineView, PeerView, StageView, View } from './view.ts';
 
 /** `tasks` tasks of up to `itemsPerTask` items each; or one retry, named by the start of its range. */
@@ -29,9 +30,9 @@ export type Obstacle =
   | { readonly kind: 'others-finish-sooner'; readonly best: PeerId; readonly bestMs: number; readonly ownMs: number };
 
 /** The first task on a peer is small: its speed is not known yet. */
-const PROBE_ITEMS = 32;
-/** Where others have shown how long items take, it is meant to take so long. */
-const PROBE_MS = 1_000;
+const PROBE_ITEMS = 8;
+/** Where others have shown how long items take, it is meant to take so long, and to have no more items than this. */
+const [PROBE_MS, MAX_PROBE_ITEMS] = [300, 64];
 /** With a fixed task size, so many tasks before the speed is known. */
 const PROBE_TASKS = 8;
 /** Shorter tasks than this cost more in set-up and messages than they win in balance. */
@@ -44,7 +45,13 @@ const FACTORING = 2;
 const MAX_CHOICES = 8;
 
 /** A peer while a plan is made: what it is promised so far is counted in. */
-export type Candidate = { readonly peer: PeerView; freeSlots: number; queuedMs: number; held: number };
+export type Candidate = {
+  readonly peer: PeerView;
+  freeSlots: number;
+  queuedMs: number;
+  held: number;
+  readonly heldClasses: Set<string>;
+};
 
 /** A line while a plan is made. */
 type Queue = {
@@ -76,12 +83,14 @@ export type Draft = {
   readonly candidates: readonly Candidate[];
   readonly assignments: Assignment[];
   readonly fleets: Map<string, Fleet>;
+  readonly guide: Guide | undefined;
   /** Promises made so far. */
   version: number;
 };
 
-export function plan(view: View): Draft {
-  const draft = toDraft(view);
+/** The guide, where there is one, says which of several kinds of work a peer should rather do. */
+export function plan(view: View, guide?: Guide): Draft {
+  const draft = { ...toDraft(view), guide };
   if (view.lines.length === 0 || !draft.candidates.some(isFree)) return draft;
   const queues = view.lines.map(toQueue);
   for (const queue of queues) planRetries(draft, queue);
@@ -96,11 +105,19 @@ export function plan(view: View): Draft {
 }
 
 function toDraft(view: View): Draft {
-  return { view, candidates: view.peers.map(toCandidate), assignments: [], fleets: new Map(), version: 0 };
+  return {
+    view,
+    candidates: view.peers.map(toCandidate),
+    assignments: [],
+    fleets: new Map(),
+    guide: undefined,
+    version: 0,
+  };
 }
 
 function toCandidate(peer: PeerView): Candidate {
-  return { peer, freeSlots: peer.freeSlots, queuedMs: peer.queuedMs, held: peer.heldAttempts };
+  const { freeSlots, queuedMs, heldAttempts, heldClasses } = peer;
+  return { peer, freeSlots, queuedMs, held: heldAttempts, heldClasses: new Set(heldClasses) };
 }
 
 /** Whether anything could be given to it at all: not to one that has enough to do. */
@@ -129,6 +146,7 @@ function serve(draft: Draft, queues: readonly Queue[], candidate: Candidate): bo
     giveFrom(draft, open, candidate, { ms, items, tasks: share.tasks });
     open.pending -= items;
     open.stage.peersAtWork.add(candidate.peer.id);
+    candidate.heldClasses.add(open.stage.workClass);
     queue.servedMs += ms * candidate.peer.factor;
     return true;
   }
@@ -162,9 +180,7 @@ type Found = { readonly open: OpenStage; readonly share: Share };
 /** The stage of a line that a peer should serve: of the equally important the one that it is best at beside the others. */
 function findStage(draft: Draft, queue: Queue, candidate: Candidate): Found | undefined {
   let best: (Found & { readonly edge: number }) | undefined;
-  // One that has work already is given only what it has shown how fast it is at.
-  if (candidate.held > 0 && !queue.line.isMeasured(candidate.peer.id)) return undefined;
-  const choices = Math.min(MAX_CHOICES, queue.line.classCount);
+  const choices = Math.min(MAX_CHOICES, countChoices(draft, queue.line, candidate));
   const seen = new Set<string>();
   for (let i = 0; ; i++) {
     const open = openAt(draft, queue, i);
@@ -173,10 +189,17 @@ function findStage(draft: Draft, queue: Queue, candidate: Candidate): Found | un
     const choice = chooseShare(draft, open, candidate);
     if (!isShare(choice)) continue;
     seen.add(open.stage.workClass);
-    const edge = edgeOf(open, candidate);
+    const edge = edgeOf(draft, open, candidate);
     if (!best || edge > best.edge) best = { open, share: choice, edge };
   }
   return best;
+}
+
+/** Of a class of work it has not shown how fast it is at, a peer is given one task and no more until that is back. */
+function countChoices({ view }: Draft, { classes }: LineView, { peer, heldClasses }: Candidate): number {
+  let choices = 0;
+  for (const workClass of classes) if (!heldClasses.has(workClass) || view.isMeasured(workClass, peer.id)) choices++;
+  return choices;
 }
 
 function isLessUrgent(a: StageView, b: StageView): boolean {
@@ -184,10 +207,13 @@ function isLessUrgent(a: StageView, b: StageView): boolean {
 }
 
 /**
- * How much better this peer is at a stage than the peers that can run it are together: its share of their speed. What
- * few others are good at is left to those few.
+ * How much this peer should rather do this stage than another: as long as it has not shown how fast it is at such work,
+ * most of all; then as the guide says; without one, by its share of the speed of all that can run it.
  */
-function edgeOf({ stage, fleet }: OpenStage, { peer }: Candidate): number {
+function edgeOf({ guide, view }: Draft, { stage, fleet }: OpenStage, { peer }: Candidate): number {
+  if (!view.isMeasured(stage.workClass, peer.id)) return Infinity;
+  const planned = guide?.msOf.get(stage.workClass)?.get(peer.id);
+  if (planned !== undefined) return planned;
   return 1 / (expectedMs(stage, peer) * fleet.itemsPerMs);
 }
 
@@ -303,15 +329,16 @@ function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share
 
 /** A peer whose speed is unknown gets one small task, and no more until that is back. */
 function probe({ stage, fleet, pending }: OpenStage, candidate: Candidate): Share | Obstacle {
-  if (candidate.held > 0) return { kind: 'measuring' };
+  if (candidate.heldClasses.has(stage.workClass)) return { kind: 'measuring' };
   if (stage.taskItems !== undefined)
     return {
       itemsPerTask: stage.taskItems,
       tasks: Math.min(PROBE_TASKS, candidate.freeSlots, Math.ceil(pending / stage.taskItems)),
     };
   const share = Math.ceil(pending / (FACTORING * fleet.able.length));
-  const guess = PROBE_MS / (stage.speedOf(candidate.peer.id)?.msPerItem ?? 1);
-  return { itemsPerTask: Math.max(1, Math.floor(Math.min(PROBE_ITEMS, share, guess))), tasks: 1 };
+  const guess = stage.speedOf(candidate.peer.id)?.msPerItem;
+  const items = guess === undefined ? PROBE_ITEMS : Math.min(MAX_PROBE_ITEMS, PROBE_MS / guess);
+  return { itemsPerTask: Math.max(1, Math.floor(Math.min(share, items))), tasks: 1 };
 }
 
 /** Expected ms per item; 1 when nobody knows, which leaves the order of queues to decide. */

@@ -26,6 +26,8 @@ export type PeerView = {
   /** Expected ms until it is through with what it holds and what is meant for it. */
   readonly queuedMs: number;
   readonly heldAttempts: number;
+  /** The classes of work among what it holds. */
+  readonly heldClasses: ReadonlySet<string>;
   /** What an ms of it counts in the sharing between submitters. */
   readonly factor: number;
 };
@@ -66,9 +68,8 @@ export type LineView = {
   readonly weight: number;
   /** Running stages, most important first. */
   readonly stages: Iterable<StageView>;
-  /** The classes of work among them; the peer has shown how fast it is at one of them, or has not. */
-  readonly classCount: number;
-  readonly isMeasured: (peer: PeerId) => boolean;
+  /** The classes of work among them. */
+  readonly classes: readonly string[];
   /** Those of them that have retries. */
   readonly retrying: readonly StageView[];
 };
@@ -81,6 +82,10 @@ export type View = {
   readonly spentMs: number;
   readonly peers: readonly PeerView[];
   readonly lines: readonly LineView[];
+  /** The classes of work that wait, each with a stage to know it by. */
+  readonly classes: readonly { readonly workClass: string; readonly items: number; readonly sample: StageView }[];
+  /** Whether a peer has shown of late how fast it is at a class of work. */
+  readonly isMeasured: (workClass: string, peer: PeerId) => boolean;
   /** Any stage, seen as this view sees all. */
   readonly stageOf: (stage: Stage) => StageView;
   /** What a peer holds, in the order in which it runs it; also of a silent one. */
@@ -117,15 +122,25 @@ export function toView(state: State, at: number): View {
       servedMs: shareOf(state, submitter, at) + (running.get(submitter) ?? 0),
       weight: 2 ** ((line.entries[0]?.priority ?? 0) / 50),
       stages: lazily(line.entries, viewOf),
-      classCount: line.classes.size,
-      isMeasured: (peer) => speeds.isMeasured(line.classes.keys(), peer),
+      classes: [...line.classes.keys()],
       retrying: retryingStages(state, submitter).map(viewOf),
     })),
+    classes: listClasses(state, viewOf),
     stageOf: viewOf,
+    isMeasured: (workClass, peer) => hasMeasured(state.estimates, workClass, peer, at),
     heldBy: (peer) => [...listHeld(state, peer, viewOf, at)],
     headOf: (peer) => listHeld(state, peer, viewOf, at).next().value ?? undefined,
     silent: sessions.filter((session) => !session.connected).map(({ peer }) => peer),
   };
+}
+
+function listClasses(state: State, viewOf: (stage: Stage) => StageView): View['classes'] {
+  const samples = new Map<string, Stage>();
+  for (const { classes } of state.lines.values())
+    for (const [workClass, { pending, sample }] of classes) if (pending > 0) samples.set(workClass, sample);
+  return [...samples]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([workClass, sample]) => ({ workClass, items: pendingOf(state, workClass), sample: viewOf(sample) }));
 }
 
 /** Kept apart, so that no plan looks through all stages for the few that failed. */
@@ -174,12 +189,6 @@ class SpeedTable {
         : undefined;
     row.set(peer, speed);
     return speed;
-  }
-
-  /** Whether the peer has shown how fast it is at any of these classes. */
-  isMeasured(classes: Iterable<string>, peer: PeerId): boolean {
-    for (const workClass of classes) if (hasMeasured(this.#state.estimates, workClass, peer, this.#at)) return true;
-    return false;
   }
 
   /** Each peer's once a plan. */
@@ -256,10 +265,12 @@ function toPeerView(state: State, session: Session, context: PeerContext): PeerV
   const { peer, owner, labels, attempts, freeMemoryBytes, freeDiskBytes } = session;
   const factor = speedFactor(state, peer);
   let queuedMs = 0;
+  const heldClasses = new Set<string>();
   for (const [stageId, items] of session.load) {
     const stage = state.stages.get(stageId);
     const submitter = stage && state.jobs.get(stage.jobId)?.submitter;
     if (!stage || !submitter) continue;
+    heldClasses.add(stage.workClass);
     const ms = items * (speedOf(stage, peer)?.msPerItem ?? 0);
     queuedMs += ms;
     running.set(submitter, (running.get(submitter) ?? 0) + ms * factor);
@@ -275,5 +286,6 @@ function toPeerView(state: State, session: Session, context: PeerContext): PeerV
     freeSlots: session.backlog - attempts.size,
     queuedMs: Math.max(0, queuedMs + headCorrection(state, session, speedOf, at) + promisedMs),
     heldAttempts: attempts.size,
+    heldClasses,
   };
 }
