@@ -85,7 +85,7 @@ const HELP: Readonly<Record<keyof Engine['state']['counters'], string>> = {
   samplesEqual: 'Second results of a range with the same bytes as the first.',
   samplesUnlike: 'Second results of a range with other bytes than the first.',
   spentMs: 'Device time of accepted results, ms.',
-  wastedMs: 'Device time of attempts that another was faster than, ms.',
+  backupMs: 'Device time of second attempts as it was expected when they began, ms.',
 };
 
 function toSnakeCase(name: string): string {

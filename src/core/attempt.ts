@@ -71,7 +71,7 @@ export function endAttempt(turn: Turn, attempt: Attempt, how: AttemptEnd, detail
 /** Gives back the range of an attempt that ended without a result, unless its twin goes on with it or it is done. */
 export function giveBack(state: State, attempt: Attempt): void {
   const stage = state.stages.get(attempt.stage);
-  if (!stage || stage.finished.overlaps(attempt)) return;
+  if (!stage || attempt.spare || stage.finished.overlaps(attempt)) return;
   const twin = twinOf(state, attempt);
   if (twin) setAttempt(state, withoutTwin(twin));
   else returnRange(stage, attempt);
@@ -86,6 +86,14 @@ export function twinOf(state: State, attempt: Attempt): Attempt | undefined {
 export function pairTwins(state: State, a: Attempt, b: Attempt): void {
   setAttempt(state, { ...a, twin: b.epoch });
   setAttempt(state, { ...b, twin: a.epoch });
+}
+
+/** Stops one of two twins; the other goes on alone. */
+export function stopSpare(turn: Turn, attempt: Attempt): void {
+  const twin = twinOf(turn.state, attempt);
+  if (!twin) return;
+  setAttempt(turn.state, withoutTwin(twin));
+  stopAttempt(turn, { ...withoutTwin(attempt), spare: true });
 }
 
 function withoutTwin(attempt: Attempt): Attempt {

@@ -6,7 +6,7 @@ import type { JobId, PeerId, StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import type { AssignedTask } from '../protocol/to-agent.ts';
 import { takePending } from './line.ts';
-import { askToShrink, pairTwins, startAttempt, type Start } from './attempt.ts';
+import { askToShrink, pairTwins, startAttempt, stopSpare, type Start } from './attempt.ts';
 import { toObservation } from './learn.ts';
 import { estimateSpeed } from './schedule/estimate.ts';
 import { guideFor } from './schedule/guide.ts';
@@ -72,7 +72,8 @@ function takeRange(stage: Stage, retry: number | undefined, length: number): Sta
 function lookAfter(turn: Turn, batches: Batches, draft: Draft): number {
   const { state } = turn;
   if (draft.assignments.length > 0) return 0;
-  const { reclaims, backups } = planRescue(draft);
+  const { reclaims, backups, spares } = planRescue(draft);
+  for (const epoch of spares) stopSpare(turn, defined(state.attempts.get(epoch), `attempt ${epoch}`));
   for (const { epoch, until, meantFor } of reclaims)
     askToShrink(turn, defined(state.attempts.get(epoch), `attempt ${epoch}`), until, meantFor);
   for (const { epoch, peer, expectedMs } of backups) {
@@ -82,9 +83,10 @@ function lookAfter(turn: Turn, batches: Batches, draft: Draft): number {
     const second = startAttempt(turn, stage, peer, { start, end, tries, why: 'backup', expectedMs });
     pairTwins(state, first, second);
     state.counters.backups++;
+    state.counters.backupMs += expectedMs;
     addTask(batches, second);
   }
-  return reclaims.length + backups.length;
+  return reclaims.length + backups.length + spares.length;
 }
 
 function addTask(batches: Batches, { epoch, peer, stage, start, end }: Attempt): void {

@@ -58,7 +58,7 @@ function* claims(state: State, stage: Stage): Generator<readonly [string, Range]
   for (const { item } of stage.failures.values()) yield ['failure', { start: item, end: item + 1 }];
   for (const epoch of stage.running) {
     const attempt = state.attempts.get(epoch);
-    if (!attempt || stage.retrying.has(attempt.start) || stage.finished.overlaps(attempt)) continue;
+    if (!attempt || attempt.spare || stage.retrying.has(attempt.start) || stage.finished.overlaps(attempt)) continue;
     // Twins run the same range: the one that was first stands for both.
     const twin = twinOf(state, attempt);
     if (!twin || attempt.assignedAt < twin.assignedAt || attempt.why !== 'backup') yield ['attempt', attempt];

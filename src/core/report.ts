@@ -102,7 +102,6 @@ function checkBudget(turn: Turn, { id, spec }: JobRecord): void {
 /** The loser of two twins finished all the same: its result shows whether both peers compute the same. */
 function takeSample({ state }: Turn, stage: Stage, attempt: Attempt, outcome: Done): void {
   state.counters.duplicatesDropped++;
-  state.counters.wastedMs += outcome.durationMs;
   const accepted = stage.parts.get(attempt.start);
   if (!outcome.part || !accepted?.part || accepted.end !== attempt.end) return;
   if (accepted.part.id === outcome.part.id) state.counters.samplesEqual++;

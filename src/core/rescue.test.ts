@@ -167,7 +167,7 @@ describe('backups', () => {
   test('they cost no more than their share, beyond a first one', () => {
     const swarm = new CoreHarness({ backupShare: 0, targetTaskMs: 1 });
     expect(swarm.state.limits.backupShare).toBe(0);
-    swarm.state.counters.wastedMs = 1_000_000;
+    swarm.state.counters.backupMs = 1_000_000;
     swarm.join(ANNA, { backlog: 1 });
     swarm.submit(specOf(1));
     swarm.disconnect(ANNA);

@@ -141,6 +141,8 @@ export type Attempt = Range & {
   readonly shrink?: { readonly until: number; readonly at: number; readonly meantFor: PeerId };
   /** The other attempt at the same range, while both run: the first valid result wins. */
   readonly twin?: Epoch;
+  /** Stopped while its twin goes on: its range is not its to give back. */
+  readonly spare?: true;
   /** Set when its stop was asked for: the outcome no longer counts. */
   readonly canceled: boolean;
 };
@@ -195,9 +197,9 @@ export type Counters = {
   /** Second results of a range that had the same bytes as the first, and that had others. */
   samplesEqual: number;
   samplesUnlike: number;
-  /** Device time of accepted results, and of attempts that came to nothing because another was first. */
+  /** Device time of accepted results, and of second attempts as it was expected when they began. */
   spentMs: number;
-  wastedMs: number;
+  backupMs: number;
 };
 
 export type State = {
@@ -314,7 +316,7 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
       samplesEqual: 0,
       samplesUnlike: 0,
       spentMs: 0,
-      wastedMs: 0,
+      backupMs: 0,
     },
   };
 }

@@ -21,6 +21,8 @@ export type AttemptView = {
   /** Its tail can be given to another: no retry, no twin, not being shrunk. */
   readonly divisible: boolean;
   readonly hasTwin: boolean;
+  /** It is the second attempt at a range whose first goes on. */
+  readonly isBackup: boolean;
   /** Its peer is out of reach, or it is longer at work than anybody expected. */
   readonly late: boolean;
 };
@@ -30,6 +32,7 @@ type SpeedOf = (stage: Stage, peer: PeerId) => SpeedEstimate | undefined;
 /** Later than this many times what was expected, and at least so many ms, an attempt is late. */
 const LATE = 1.5;
 const LATE_MS = 500;
+const LATE_STEEPNESS = 3;
 /** The first protocol in which a peer can be asked for a tail. */
 const SHRINK_PROTOCOL = 2;
 
@@ -62,8 +65,9 @@ export function headCorrection(state: State, session: Session, speedOf: SpeedOf,
 }
 
 /**
- * Expected ms that the attempt at a peer's head still takes. It goes on at the speed it has shown; one that has shown
- * none and is late is expected to need as long again as it has had, as heavy-tailed waits do.
+ * Expected ms that the attempt at a peer's head still takes. It goes on at the speed it has shown. One that is late is
+ * expected to need as long again as it has had, as heavy-tailed waits do; from "due now" to that it goes in a straight
+ * line, three times as steep.
  */
 function remainingMs(attempt: Attempt, session: Session, msPerItem: number, at: number): number {
   const { start, end, cursor, cursorAt, assignedAt } = attempt;
@@ -71,8 +75,8 @@ function remainingMs(attempt: Attempt, session: Session, msPerItem: number, at: 
   const left = end - cursor;
   const shown = cursor > start ? (cursorAt - startedAt) / (cursor - start) : 0;
   const since = at - (cursor > start ? cursorAt : startedAt);
-  const expected = left * Math.max(shown, msPerItem) - since;
-  return expected >= 0 ? expected : Math.max(0, since - left * Math.max(shown, msPerItem));
+  const expected = left * Math.max(shown, msPerItem);
+  return since <= expected ? expected - since : Math.min(since, LATE_STEEPNESS * (since - expected));
 }
 
 /** What a peer holds, in the order in which it runs it; canceled ones left out. */
@@ -116,6 +120,7 @@ function toAttemptView(
         : silentMs + (end - cursor) * msPerItem,
     divisible: !attempt.shrink && !attempt.twin && !isRetry && session.protocol >= SHRINK_PROTOCOL,
     hasTwin: attempt.twin !== undefined,
+    isBackup: attempt.twin !== undefined && attempt.why === 'backup',
     late: !session.connected || isSlow,
   };
 }

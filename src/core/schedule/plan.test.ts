@@ -68,7 +68,7 @@ function viewOf(stages: StageView | readonly StageView[], peers: readonly PeerVi
     retrying: line.filter(({ dueRetries }) => dueRetries.length > 0),
   }));
   return {
-    ...{ at: 0, limits: DEFAULT_LIMITS, wastedMs: 0, spentMs: 0, peers, lines, classes: [], silent: [] },
+    ...{ at: 0, limits: DEFAULT_LIMITS, backupMs: 0, spentMs: 0, peers, lines, classes: [], silent: [] },
     ...{ heldBy: () => [], headOf: () => undefined, stageOf: () => line0(stages) },
     isMeasured: (_, peer) => line0(stages).speedOf(peer)?.measured ?? false,
   };

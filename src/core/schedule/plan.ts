@@ -300,8 +300,9 @@ function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate): Share
   if (candidate.freeSlots <= 0) return { kind: 'no-free-slot' };
   const { targetTaskMs } = draft.view.limits;
   const speed = stage.speedOf(candidate.peer.id);
-  if (!speed?.measured) return probe(open, candidate);
+  if (!speed?.measured && candidate.held === 0) return probe(open, candidate);
   if (candidate.queuedMs >= targetTaskMs) return { kind: 'busy', queuedMs: candidate.queuedMs };
+  if (!speed?.measured) return probe(open, candidate);
   refresh(draft, open);
   const { msPerItem } = speed;
   const setupMs = firstSetupMs(stage, candidate);

@@ -17,18 +17,23 @@ export type Backup = {
   readonly expectedMs: number;
 };
 
-export type Rescue = { readonly reclaims: readonly Reclaim[]; readonly backups: readonly Backup[] };
+export type Rescue = {
+  readonly reclaims: readonly Reclaim[];
+  readonly backups: readonly Backup[];
+  /** Backups that are late themselves: stopped, so that another peer may try. */
+  readonly spares: readonly Epoch[];
+};
 
 /** A second attempt must be expected to end in less than this share of what the first still needs. */
 const BACKUP_GAIN = 0.7;
 /** Tasks of this many target lengths may be backed up before any device time is on the books. */
-const FIRST_BACKUPS = 1;
+const FIRST_BACKUPS = 4;
 
 /** Looks for work for peers that the plan left idle. */
 export function planRescue(draft: Draft): Rescue {
   const { limits } = draft.view;
   const idle = draft.candidates.filter(isIdle);
-  if (idle.length === 0 || draft.view.lines.length === 0) return { reclaims: [], backups: [] };
+  if (idle.length === 0 || draft.view.lines.length === 0) return { reclaims: [], backups: [], spares: [] };
   const victims = draft.candidates.map((candidate): Victim => ({ candidate, leftMs: candidate.queuedMs })).sort(byLeft);
   let late: readonly AttemptView[] | undefined;
   const reclaims: Reclaim[] = [];
@@ -42,7 +47,8 @@ export function planRescue(draft: Draft): Rescue {
     const backup = backUp(draft, thief, late, backups);
     if (backup) backups.push(backup);
   }
-  return { reclaims, backups };
+  const spares = (late ?? []).filter(({ isBackup }) => isBackup).slice(0, idle.length - backups.length);
+  return { reclaims, backups, spares: spares.map(({ epoch }) => epoch) };
 }
 
 /** The one that is busy longest first. */
@@ -133,5 +139,5 @@ function* lateAttempts({ view }: Draft): Generator<AttemptView> {
 
 function isAffordable({ view }: Draft, costMs: number): boolean {
   const { backupShare, targetTaskMs } = view.limits;
-  return view.wastedMs + costMs <= backupShare * view.spentMs + FIRST_BACKUPS * Math.max(targetTaskMs, costMs);
+  return view.backupMs + costMs <= backupShare * view.spentMs + FIRST_BACKUPS * Math.max(targetTaskMs, costMs);
 }

@@ -78,7 +78,7 @@ export type View = {
   readonly at: number;
   readonly limits: Limits;
   /** Device time that backups have cost so far, of how much in all. */
-  readonly wastedMs: number;
+  readonly backupMs: number;
   readonly spentMs: number;
   readonly peers: readonly PeerView[];
   readonly lines: readonly LineView[];
@@ -116,7 +116,7 @@ export function toView(state: State, at: number): View {
     );
   return {
     ...{ at, limits: state.limits, peers },
-    ...{ wastedMs: state.counters.wastedMs, spentMs: state.counters.spentMs },
+    ...{ backupMs: state.counters.backupMs, spentMs: state.counters.spentMs },
     lines: [...state.lines].map(([submitter, line]) => ({
       submitter,
       servedMs: shareOf(state, submitter, at) + (running.get(submitter) ?? 0),
