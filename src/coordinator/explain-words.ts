@@ -2,7 +2,7 @@
 // runs is where it is.
 
 import type { Explanation, Placement, Remedy } from '../core/schedule/explain.ts';
-import type { Obstacle } from '../core/schedule/plan.ts';
+import type { Obstacle } from '../core/schedule/share.ts';
 import type { StartReason } from '../core/trace.ts';
 import { formatByteSize } from '../lib/byte-sizes.ts';
 import type { PeerId } from '../lib/ids.ts';

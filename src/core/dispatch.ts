@@ -10,7 +10,8 @@ import { askToShrink, pairTwins, startAttempt, stopSpare, type Start } from './a
 import { toObservation } from './learn.ts';
 import { estimateSpeed } from './schedule/estimate.ts';
 import { guideFor } from './schedule/guide.ts';
-import { plan, type Draft } from './schedule/plan.ts';
+import type { Draft } from './schedule/draft.ts';
+import { plan } from './schedule/plan.ts';
 import { planRescue } from './schedule/rescue.ts';
 import { toView } from './schedule/view.ts';
 import type { Attempt, Stage } from './state.ts';

@@ -6,7 +6,8 @@ import { isEnded } from '../job.ts';
 import type { Attempt, Stage, State } from '../state.ts';
 import type { StartReason } from '../trace.ts';
 import type { Infeasible } from './feasible.ts';
-import { finishOn, obstacleFor, type Obstacle } from './plan.ts';
+import { finishOn, obstacleFor } from './plan.ts';
+import type { Obstacle } from './share.ts';
 import { toView, type StageView, type View } from './view.ts';
 
 export type PeerObstacle = { readonly peer: PeerId; readonly obstacle: Obstacle };

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { JOB, key, SUBMITTER } from '../../../test/helpers/core-harness.ts';
 import type { StageId } from '../../lib/ids.ts';
 import { DEFAULT_LIMITS } from '../state.ts';
-import { plan, type Assignment } from './plan.ts';
+import type { Assignment } from './draft.ts';
+import { plan } from './plan.ts';
 import type { PeerView, StageView, View } from './view.ts';
 
 const STAGE = '00000000000000aa/map' as StageId;

@@ -3,7 +3,8 @@
 
 import type { Epoch, PeerId, StageId } from '../../lib/ids.ts';
 import { checkFeasible } from './feasible.ts';
-import { expectedMs, MIN_TASK_MS, promise, type Candidate, type Draft } from './plan.ts';
+import { expectedMs, promise, type Candidate, type Draft } from './draft.ts';
+import { MIN_TASK_MS } from './share.ts';
 import type { AttemptView } from './held.ts';
 
 /** Ask for what lies behind `until`, for another peer; everything, when `until` is the attempt's start. */
