@@ -83,8 +83,8 @@ describe('fair share', () => {
 
   test('of one person’s jobs the one that is due sooner goes first; a deadline in the past is refused', () => {
     const swarm = new CoreHarness();
-    swarm.submit(itemJob(50, 'later', { deadlineAt: 9e9 }), jobId(1));
-    swarm.submit(itemJob(50, 'sooner', { deadlineAt: 8e9 }), jobId(2));
+    swarm.submit(itemJob(50, 'later', { deadlineAt: 1_900_000_000_000 }), jobId(1));
+    swarm.submit(itemJob(50, 'sooner', { deadlineAt: 1_800_000_000_000 }), jobId(2));
     swarm.join(ANNA);
     expect(work(swarm, 30, [jobId(1), jobId(2)])).toEqual([0, 30]);
     expect(replyOf(swarm.submit(itemJob(1, 'late', { deadlineAt: 10 }), jobId(3)))).toMatchObject({

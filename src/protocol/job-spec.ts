@@ -75,7 +75,7 @@ export const jobSpecSchema = z.strictObject({
   /** Higher runs first. */
   priority: z.int().min(-100).max(100).default(0),
   /** Milliseconds since 1970, by the coordinator's clock: the submitter's jobs that are due sooner go first. */
-  deadlineAt: countSchema.optional(),
+  deadlineAt: z.int().min(0).max(8.64e15).optional(),
   limits: z
     .strictObject({
       /** The most peers that work on it at once. */

@@ -12,7 +12,7 @@ import { toCoordinatorSchema } from './to-coordinator.ts';
 import { checkVersion, OLDEST_SUPPORTED_VERSION, PROTOCOL_HISTORY, PROTOCOL_VERSION } from './version.ts';
 
 /** Changing this line means: the wire format changed. Raise PROTOCOL_VERSION, add to its history, add goldens. */
-const SCHEMA_HASH = 'e90232df7714a6a4b2d13d636137e7df3bb153c0ace170fa9a2c3071d577d12a';
+const SCHEMA_HASH = '964139372b49e6838ece227b1859f02aa80f9e4830556562214b893d2302ac50';
 
 describe('wire format', () => {
   test('the schemas are those of the pinned version', () => {
