@@ -20,6 +20,8 @@ import { Tasks } from './tasks.ts';
 
 /** Until the coordinator says otherwise. */
 const DEFAULT_HEARTBEAT_MS = 5_000;
+/** While something runs: by its cursor others see that it is slow. */
+const BUSY_HEARTBEAT_MS = 1_000;
 /** Warm runners hold a model in memory: without work for so long they are ended. */
 const KEEP_WARM_MS = 120_000;
 /** Without work for so long the agent gives back what memory it does not need to wait. */
@@ -57,6 +59,8 @@ class RunningAgent implements Agent {
   readonly #end = Promise.withResolvers<{ readonly reason: string }>();
   #heartbeat: NodeJS.Timeout | undefined;
   #heartbeatMs = DEFAULT_HEARTBEAT_MS;
+  /** Something runs, whose progress is of interest. */
+  #beatsOften = false;
   #busyAt = performance.now();
   #isReleased = false;
   #stopping: Promise<void> | undefined;
@@ -131,9 +135,13 @@ class RunningAgent implements Agent {
       case 'forget-job':
         return this.#parts.jobs.forget(effect.job);
       case 'run-task':
-        return this.#tasks.run(effect);
+        this.#tasks.run(effect);
+        if (!this.#beatsOften) this.#beatLater();
+        return;
       case 'stop-task':
         return this.#tasks.stop(effect.task);
+      case 'shrink-task':
+        return this.#tasks.shrink(effect.task, effect.until);
       case 'set-heartbeat':
         return this.#onWelcome(effect.heartbeatMs);
       default:
@@ -159,12 +167,16 @@ class RunningAgent implements Agent {
   #beatLater(): void {
     clearTimeout(this.#heartbeat);
     if (this.#stopping) return;
-    this.#heartbeat = setTimeout(() => {
-      this.#post({ kind: 'heartbeat-due', telemetry: this.#parts.meter.read() });
-      this.#link.checkAlive();
-      this.#coolDown();
-      this.#beatLater();
-    }, this.#heartbeatMs);
+    this.#beatsOften = this.#state.running.size > 0;
+    this.#heartbeat = setTimeout(
+      () => {
+        this.#post({ kind: 'heartbeat-due', telemetry: this.#parts.meter.read() });
+        this.#link.checkAlive();
+        this.#coolDown();
+        this.#beatLater();
+      },
+      this.#beatsOften ? Math.min(BUSY_HEARTBEAT_MS, this.#heartbeatMs) : this.#heartbeatMs,
+    );
   }
 
   /** An idle agent should cost its owner nothing that he would notice. */

@@ -5,7 +5,7 @@ import type { AgentEffect, AgentEventBody } from '../core/agent/event.ts';
 import type { TaskId } from '../core/agent/state.ts';
 import type { Outcome } from '../protocol/to-coordinator.ts';
 import type { JobBook } from './jobs.ts';
-import { carryOutTask, type TaskTools } from './task-run.ts';
+import { carryOutTask, type Tail, type TaskTools } from './task-run.ts';
 
 /** Durations are of use only when they are more than nothing. */
 const LEAST_DURATION_MS = 0.001;
@@ -15,6 +15,7 @@ export class Tasks {
   readonly #tools: TaskTools;
   readonly #post: (event: AgentEventBody) => void;
   readonly #stops = new Map<TaskId, AbortController>();
+  readonly #tails = new Map<TaskId, Tail>();
   readonly #running = new Set<Promise<void>>();
 
   constructor(jobs: JobBook, tools: TaskTools, post: (event: AgentEventBody) => void) {
@@ -36,18 +37,29 @@ export class Tasks {
     this.#stops.set(task, stop);
     const onComputed = () => this.#post({ kind: 'task-computed', task });
     const onProgress = (cursor: number) => this.#post({ kind: 'task-progressed', task, cursor });
-    const running = carryOutTask({ task, stage, range, signal: stop.signal, onComputed, onProgress }, this.#tools).then(
-      (outcome) => {
-        this.#running.delete(running);
-        this.#end(task, outcome);
-      },
-    );
+    const onShrunk = (end: number) => this.#post({ kind: 'task-shrunk', task, end });
+    const tail: Tail = { end: range.end, shrink: undefined, begun: false };
+    if (stage.spec.items.kind !== 'parts') this.#tails.set(task, tail);
+    const order = { task, stage, range, tail, signal: stop.signal, onComputed, onProgress, onShrunk };
+    const running = carryOutTask(order, this.#tools).then((outcome) => {
+      this.#running.delete(running);
+      this.#end(task, outcome);
+    });
     this.#running.add(running);
   }
 
   /** Asks a task to stop; it still ends with an outcome. */
   stop(task: TaskId): void {
     this.#stops.get(task)?.abort();
+  }
+
+  /** Takes the tail of a task back, as far as it has not begun; the core is told where it stops. */
+  shrink(task: TaskId, until: number): void {
+    const tail = this.#tails.get(task);
+    if (!tail || until >= tail.end) return;
+    if (tail.begun) return tail.shrink?.(until);
+    tail.end = until;
+    this.#post({ kind: 'task-shrunk', task, end: until });
   }
 
   /** Stops all and resolves when the last has ended. */
@@ -58,6 +70,7 @@ export class Tasks {
 
   #end(task: TaskId, outcome: Outcome): void {
     this.#stops.delete(task);
+    this.#tails.delete(task);
     this.#post({ kind: 'task-ended', task, outcome });
   }
 }

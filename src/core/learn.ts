@@ -6,7 +6,7 @@ import type { PeerId } from '../lib/ids.ts';
 import type { Outcome } from '../protocol/to-coordinator.ts';
 import { toRecord } from './record.ts';
 import { learnSetup, learnSpeed, learnTransfer, type Estimate, type Observation } from './schedule/estimate.ts';
-import { noteWarm } from './session.ts';
+import { isWarm, noteWarm } from './session.ts';
 import type { Attempt, Stage, State } from './state.ts';
 import { putOnce, type Turn } from './turn.ts';
 
@@ -30,7 +30,10 @@ export function learnFromResult(
   // A peer cannot have run for longer than it has had the range, whatever it says.
   const trueMs = Math.min(durationMs, Math.max(0, at - attempt.assignedAt));
   const changed = learnSpeed(state.estimates, seen, trueMs / rangeLength(attempt));
-  if (setupMs > 0) changed.push(...learnSetup(state.estimates, seen, setupMs));
+  // A warm runner has next to no set-up: it tells nothing of a cold one.
+  const before = state.sessions.get(attempt.peer);
+  if (setupMs > 0 && before && !isWarm(before, stage.workClass, at))
+    changed.push(...learnSetup(state.estimates, seen, setupMs));
   const items = rangeLength(attempt);
   if (part) changed.push(...learnTransfer(state.estimates, seen, { sizeBytes: part.sizeBytes, items, uploadMs }));
   for (const estimate of changed) save(turn, estimate);

@@ -33,10 +33,19 @@ export type AgentOptions = {
   readonly onRun: (peer: PeerId, job: JobId) => void;
 };
 
+type SimulatedRun = Range & {
+  readonly job: JobId;
+  readonly stage: StageId;
+  readonly msEach: number;
+  readonly failAt: { readonly item: number; readonly outcome: Outcome } | undefined;
+  readonly startedAt: number;
+};
+
 type Life = {
   readonly state: AgentState;
   readonly loop: Loop<AgentEventBody, AgentEffect>;
   readonly stopping: Set<TaskId>;
+  readonly runs: Map<TaskId, SimulatedRun>;
   /** The epoch each running task began with. */
   readonly firstEpochs: Map<TaskId, Epoch | undefined>;
   link: SimulatedLink | undefined;
@@ -84,6 +93,7 @@ export class AgentNode {
       state,
       loop,
       stopping: new Set(),
+      runs: new Map(),
       firstEpochs: new Map(),
       link: undefined,
       heartbeatMs: 1_000,
@@ -164,6 +174,8 @@ export class AgentNode {
       }
       case 'run-task':
         return this.#run(life, effect.task, effect.job, effect.stage, effect.range);
+      case 'shrink-task':
+        return this.#shrink(life, effect.task, effect.until);
       case 'stop-task':
         life.stopping.add(effect.task);
         return;
@@ -184,22 +196,54 @@ export class AgentNode {
     life.firstEpochs.set(task, life.state.tasks.get(task)?.epoch);
     const items = range.end - range.start;
     const failAt = this.#failure(stage, range, prng.chance(flakiness()));
-    const end = failAt?.item ?? range.end;
-    const durationMs = items * msPerItem * (0.5 + prng.float());
+    const msEach = msPerItem * (0.5 + prng.float());
+    const run: SimulatedRun = {
+      job,
+      stage,
+      start: range.start,
+      end: range.end,
+      msEach,
+      failAt,
+      startedAt: clock.now(),
+    };
+    life.runs.set(task, run);
     for (let i = 1; i <= Math.min(PROGRESS_STEPS, items); i++) {
       const cursor = range.start + Math.floor((items * i) / PROGRESS_STEPS);
-      if (cursor > end) break;
-      clock.after((durationMs * (cursor - range.start)) / items, () =>
-        life.loop.post({ kind: 'task-progressed', task, cursor }),
-      );
+      clock.after(msEach * (cursor - range.start), () => {
+        const now = life.runs.get(task);
+        if (now && cursor <= Math.min(now.end, failAt?.item ?? now.end))
+          life.loop.post({ kind: 'task-progressed', task, cursor });
+      });
     }
-    clock.after((durationMs * Math.max(end - range.start, 0.1)) / items, () => {
-      if (this.#life !== life) return;
+    this.#finishLater(life, task, run);
+  }
+
+  /** A run that was cut meanwhile has a later call of this; the earlier one finds another run and does nothing. */
+  #finishLater(life: Life, task: TaskId, run: SimulatedRun): void {
+    const { clock } = this.options;
+    const { stage, start, end, msEach, failAt, startedAt } = run;
+    const failure = failAt && failAt.item < end ? failAt : undefined;
+    const atMs = startedAt + msEach * Math.max((failure?.item ?? end) - start, 0.1);
+    clock.after(Math.max(0, atMs - clock.now()), () => {
+      if (this.#life !== life || life.runs.get(task) !== run) return;
+      life.runs.delete(task);
       if (life.stopping.has(task)) return this.#end(life, task, { kind: 'stopped' });
-      if (failAt) return this.#end(life, task, failAt.outcome);
+      if (failure) return this.#end(life, task, failure.outcome);
       life.loop.post({ kind: 'task-computed', task });
-      this.#storePart(life, task, stage, range, durationMs);
+      this.#storePart(life, task, stage, { start, end }, msEach * (end - start));
     });
+  }
+
+  /** Keeps to a boundary behind what it has begun. */
+  #shrink(life: Life, task: TaskId, until: number): void {
+    const run = life.runs.get(task);
+    if (!run) return;
+    const begun = run.start + Math.floor((this.options.clock.now() - run.startedAt) / run.msEach) + 1;
+    const end = Math.min(run.end, Math.max(until, begun));
+    const shorter = { ...run, end };
+    life.runs.set(task, shorter);
+    life.loop.post({ kind: 'task-shrunk', task, end });
+    this.#finishLater(life, task, shorter);
   }
 
   #storePart(life: Life, task: TaskId, stage: StageId, range: Range, durationMs: number): void {
@@ -208,7 +252,12 @@ export class AgentNode {
       if (this.#life !== life) return;
       if (life.stopping.has(task)) return this.#end(life, task, { kind: 'stopped' });
       this.options.store(id);
-      this.#end(life, task, { kind: 'done', part: { id, sizeBytes: 1, signature: 'simulated' }, durationMs });
+      this.#end(life, task, {
+        kind: 'done',
+        part: { id, sizeBytes: 1, signature: 'simulated' },
+        durationMs,
+        end: range.end,
+      });
     });
   }
 

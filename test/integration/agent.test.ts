@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { until } from '../helpers/condition.ts';
-import { joinSwarm } from '../helpers/test-agent.ts';
+import { joinSwarm, TestAgent } from '../helpers/test-agent.ts';
 import { TestCoordinator } from '../helpers/test-coordinator.ts';
 import { CHAOS, TestSwarm } from '../helpers/test-swarm.ts';
 
@@ -77,6 +77,25 @@ describe('an agent in a swarm', () => {
     await swarm.coordinator.client().call('cancel', { job: id });
     const next = await swarm.submit({ yieldsParts: false });
     expect((await swarm.ended(next)).status).toBe('completed');
+  });
+
+  test('gives the tail of a long task to one that comes later, and both parts fit', async () => {
+    await using swarm = await TestSwarm.start();
+    const { swarm: id, admin, url } = swarm.coordinator;
+    const slow = { workload: 'chaos', params: { mode: 'slow' }, name: 'map' };
+    await swarm.ended(await swarm.submit(slow));
+    const job = await swarm.submit({ ...slow, items: { kind: 'count', count: 60 }, taskItems: 60 });
+    await until('it to run', async () => ((await swarm.job(job)).stages[0]?.items.done ?? 0) > 5);
+    const joined = await joinSwarm(id, admin, url);
+    await using _second = await TestAgent.start(joined, { environment: { ...process.env, SWARM_TEST_WORKLOADS: '1' } });
+    const ended = await swarm.ended(job);
+    expect(ended).toMatchObject({ status: 'completed', stages: [{ retries: 0 }] });
+    expect(ended.workers.map(({ doneItems }) => doneItems > 0)).toEqual([true, true]);
+    const texts = await swarm.texts(job, 'map');
+    expect(texts.length).toBeGreaterThan(1);
+    expect(texts.join('\n').split('\n')).toEqual(Array.from({ length: 60 }, (_, i) => `${i}`));
+    const { counters } = await swarm.coordinator.client().call('swarm', {});
+    expect(counters['stolen']).toBeGreaterThan(10);
   });
 
   test('what a runner says comes through to the submitter', async () => {

@@ -291,14 +291,21 @@ describe('warm runners', () => {
 describe('a task whose tail is taken back', () => {
   test('ends where it was told, or where it was already', async () => {
     const reached = Promise.withResolvers<void>();
+    const kept: number[] = [];
     let shrink: (item: number) => void = () => {};
     const running = run(
       { mode: 'slow' },
-      { onStart: (control) => (shrink = control.shrink), onProgress: (at) => at >= 2 && reached.resolve() },
+      {
+        onStart: (control) => (shrink = control.shrink),
+        onProgress: (at) => at >= 2 && reached.resolve(),
+        onShrunk: (boundary) => kept.push(boundary),
+      },
     );
     await reached.promise;
+    shrink(7);
     shrink(5);
     expect(await running).toMatchObject({ kind: 'done', items: 5 });
+    expect(kept).toEqual([7, 5]);
   });
 });
 

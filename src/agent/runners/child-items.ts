@@ -9,8 +9,8 @@ import { createLineSplitter } from '../../protocol/runner.ts';
 const MAX_ITEM_BYTES = 64 * 1_024 * 1_024;
 
 export type ItemSource = AsyncIterable<unknown> & {
-  /** Yields no item from `until` on; ignored when it is past that already. */
-  shrink(until: number): void;
+  /** Yields no item from `until` on, or from where it has come to by now; the boundary that it keeps to. */
+  shrink(until: number): number;
   /** Items yielded so far. */
   readonly yielded: number;
   /** True once the last item was yielded and asked past. */
@@ -58,7 +58,9 @@ export function openItems(
   return {
     [Symbol.asyncIterator]: () => sequence,
     shrink(until) {
-      end = Math.min(end, Math.max(until, range.start));
+      // A merge has no items to leave out.
+      if (counted) end = Math.min(end, Math.max(until, range.start + yielded));
+      return end;
     },
     get yielded() {
       return yielded;

@@ -43,7 +43,8 @@ export function createChildSession(options: {
         if (!open || !init || current) return fail(current ? 'a run while another runs' : 'a run before ready');
         return void onRun(open, init, message);
       case 'shrink':
-        if (current?.id === message.id) current.items.shrink(message.until);
+        if (current?.id === message.id)
+          send({ type: 'shrunk', id: message.id, until: current.items.shrink(message.until) });
         return;
       case 'cancel':
         if (current?.id === message.id) current.abort.abort();

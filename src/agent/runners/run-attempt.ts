@@ -48,6 +48,9 @@ export class RunAttempt {
   #info: RunnerInfo | undefined;
   #cursor: number;
   #until: number;
+  /** Requests to shrink that were not answered, and what was promised last. */
+  #asked = 0;
+  #boundary: number | undefined;
   #runningSince = 0;
   #idleTimer: NodeJS.Timeout | undefined;
   #canceling = false;
@@ -65,10 +68,11 @@ export class RunAttempt {
     this.#start();
   }
 
-  /** Takes the tail from `until` on back. The outcome's `items` says where the run really ended. */
+  /** Takes the tail from `until` on back. `onShrunk` tells the boundary that the runner keeps to, unless it ends before. */
   shrink(until: number): void {
     if (this.#settled || until >= this.#until) return;
     this.#until = Math.max(until, this.#options.task.range.start);
+    this.#asked++;
     this.#options.runner.send({ type: 'shrink', id: this.#options.run.id, until: this.#until });
   }
 
@@ -109,7 +113,7 @@ export class RunAttempt {
       case 'result':
         return this.#onResult(message);
       case 'shrunk':
-        return;
+        return this.#onShrunk(message);
       case 'metric':
         if (this.#ofThisRun(message.id)) this.#options.task.onMetric?.(message.name, message.value);
         return;
@@ -139,6 +143,17 @@ export class RunAttempt {
     task.onProgress?.(cursor);
   }
 
+  /** An answer to each request, and never behind what was asked or beyond what there is. */
+  #onShrunk({ id, until }: MessageOf<'shrunk'>): void {
+    if (!this.#ofThisRun(id)) return;
+    const { start, end } = this.#options.task.range;
+    if (this.#asked === 0 || until < start || until < this.#until || until > (this.#boundary ?? end))
+      return this.#onViolation(`it keeps to ${until}, which nobody asked for`);
+    this.#asked--;
+    this.#boundary = until;
+    this.#options.task.onShrunk?.(until);
+  }
+
   #onLog({ level, text }: MessageOf<'log'>): void {
     const line = this.#logs.take(text, performance.now());
     if (line !== undefined) this.#options.task.onLog?.(level, line);
@@ -148,8 +163,8 @@ export class RunAttempt {
     const { id, items, outFile, inline, metrics } = message;
     const { task, run } = this.#options;
     if (!this.#ofThisRun(id)) return;
-    const wanted = this.#until - task.range.start;
-    if (items < wanted || items > rangeLength(task.range))
+    const wanted = (this.#boundary ?? this.#until) - task.range.start;
+    if (items < wanted || items > (this.#boundary === undefined ? rangeLength(task.range) : wanted))
       return this.#onViolation(`it says that ${items} of ${wanted} items are done`);
     if (outFile !== undefined && outFile !== run.outFile) return this.#onViolation('its part has another name');
     if (this.#canceling) return this.#end({ kind: 'canceled' }, true);

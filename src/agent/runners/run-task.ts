@@ -33,10 +33,12 @@ export type RunTask = {
   readonly onMetric?: (name: string, value: number) => void;
   /** Called once when a runner has the task. */
   readonly onStart?: (control: RunControl) => void;
+  /** Nothing from `until` on is done or will be. */
+  readonly onShrunk?: (until: number) => void;
 };
 
 export type RunControl = {
-  /** Takes the tail from item `until` on back; the outcome's `items` says where the run really ended. */
+  /** Takes the tail from item `until` on back; `onShrunk` answers, or the outcome's `items` says where the run ended. */
   readonly shrink: (until: number) => void;
 };
 

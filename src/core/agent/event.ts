@@ -15,6 +15,8 @@ export type AgentEventBody =
   /** The shell checked a spec: signature, signer's trust, models, limits. A refusal says why in plain words. */
   | { readonly kind: 'job-checked'; readonly job: JobId; readonly refusal?: string }
   | { readonly kind: 'task-progressed'; readonly task: TaskId; readonly cursor: number }
+  /** A task that was asked for its tail does nothing from `end` on. */
+  | { readonly kind: 'task-shrunk'; readonly task: TaskId; readonly end: number }
   /** The device is done with a task; its part is being stored. */
   | { readonly kind: 'task-computed'; readonly task: TaskId }
   | { readonly kind: 'task-ended'; readonly task: TaskId; readonly outcome: Outcome }
@@ -41,5 +43,7 @@ export type AgentEffect =
     }
   /** Stop a running or storing task; it still ends with an outcome. */
   | { readonly kind: 'stop-task'; readonly task: TaskId }
+  /** Take the tail from `until` on back; answered by `task-shrunk` where that can be. */
+  | { readonly kind: 'shrink-task'; readonly task: TaskId; readonly until: number }
   /** The coordinator said how often to send heartbeats. */
   | { readonly kind: 'set-heartbeat'; readonly heartbeatMs: number };

@@ -189,6 +189,43 @@ describe('cancel', () => {
   });
 });
 
+describe('giving up a tail', () => {
+  const shrink = (agent: Harness, epoch: string, until: number) =>
+    agent.send({ kind: 'received', message: { type: 'shrink', tasks: [{ epoch: epoch as Epoch, until }] } });
+  const kept = (effects: readonly AgentEffect[]) => sent(effects, 'shrunk').flatMap(({ tasks }) => tasks);
+
+  test('a queued task gives it up at once, all of it if asked', () => {
+    const agent = ready();
+    agent.assign(task('1.1'), task('1.2', 10), task('1.3', 20));
+    expect(kept(shrink(agent, '1.2', 15))).toEqual([{ epoch: '1.2', end: 15 }]);
+    expect(reported(shrink(agent, '1.3', 20))).toEqual([['1.3', 'stopped']]);
+    const next = agent.send({ kind: 'task-ended', task: 1, outcome: DONE });
+    expect(next).toContainEqual(expect.objectContaining({ kind: 'run-task', range: { start: 10, end: 15 } }));
+  });
+
+  test('a running one is asked, and nothing is promised before it answers', () => {
+    const agent = ready();
+    agent.assign(task('1.1'));
+    const asked = shrink(agent, '1.1', 4);
+    expect(kept(asked)).toEqual([]);
+    expect(asked).toContainEqual({ kind: 'shrink-task', task: 1, until: 4 });
+    expect(kept(agent.send({ kind: 'task-shrunk', task: 1, end: 6 }))).toEqual([{ epoch: '1.1', end: 6 }]);
+    expect(kept(agent.send({ kind: 'task-shrunk', task: 1, end: 9 }))).toEqual([]);
+  });
+
+  test('what is computed says where it ends; a hello after a cut lists the range as it is now', () => {
+    const agent = ready();
+    agent.assign(task('1.1'), task('1.2', 10));
+    agent.send({ kind: 'task-computed', task: 1 });
+    expect(kept(shrink(agent, '1.1', 4))).toEqual([{ epoch: '1.1', end: 10 }]);
+    agent.send({ kind: 'link-down' });
+    expect(kept(agent.send({ kind: 'task-shrunk', task: 2, end: 13 }))).toEqual([]);
+    expect(sent(agent.send({ kind: 'link-up' }), 'hello')[0]?.attempts).toContainEqual(
+      expect.objectContaining({ epoch: '1.2', start: 10, end: 13 }),
+    );
+  });
+});
+
 describe('the link', () => {
   test('down: work goes on, and what was not acknowledged is reported again', () => {
     const agent = ready();

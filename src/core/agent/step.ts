@@ -38,6 +38,8 @@ function dispatch(turn: AgentTurn, event: AgentEvent): void {
       return onJobChecked(turn, event);
     case 'task-progressed':
       return onTaskProgressed(turn, event);
+    case 'task-shrunk':
+      return onTaskShrunk(turn, event);
     case 'task-computed':
       return onTaskComputed(turn, event);
     case 'task-ended':
@@ -192,16 +194,35 @@ function onAck({ state }: AgentTurn, epoch: Epoch): void {
   if (task?.status.kind === 'ended') forgetTask(state, task);
 }
 
-/** A queued task gives its tail up at once; one that runs keeps its range. */
+/**
+ * A queued task gives its tail up at once, all of it if it is asked to; one that runs is asked, and answers when it knows
+ * where it stops. What is computed already says so.
+ */
 function onShrink(turn: AgentTurn, message: MessageOf<'shrink'>): void {
-  const tasks = message.tasks.flatMap(({ epoch, until }) => {
-    const task = taskOf(turn.state, epoch);
-    if (!task || task.status.kind === 'ended') return [];
-    const end = task.status.kind === 'queued' ? Math.max(task.start + 1, Math.min(task.end, until)) : task.end;
-    turn.state.tasks.set(task.id, { ...task, end });
-    return [{ epoch, end }];
-  });
-  if (tasks.length > 0) send(turn, { type: 'shrunk', tasks });
+  const { state } = turn;
+  const kept: { epoch: Epoch; end: number }[] = [];
+  for (const { epoch, until } of message.tasks) {
+    const task = taskOf(state, epoch);
+    if (!task || task.stopping || task.status.kind === 'ended') continue;
+    if (task.status.kind === 'queued' && until <= task.start) endTask(state, task.id, { kind: 'stopped' });
+    else if (task.status.kind === 'running' && until < task.end)
+      turn.effects.push({ kind: 'shrink-task', task: task.id, until: Math.max(until, task.start + 1) });
+    else {
+      const end = task.status.kind === 'queued' ? Math.min(task.end, until) : task.end;
+      state.tasks.set(task.id, { ...task, end });
+      kept.push({ epoch, end });
+    }
+  }
+  if (kept.length > 0) send(turn, { type: 'shrunk', tasks: kept });
+}
+
+/** While the link is down nothing is sent: the next hello says how long the range is now. */
+function onTaskShrunk(turn: AgentTurn, event: EventOf<'task-shrunk'>): void {
+  const { state } = turn;
+  const task = state.tasks.get(event.task);
+  if (task?.status.kind !== 'running' || event.end > task.end) return;
+  state.tasks.set(task.id, { ...task, end: event.end });
+  if (state.link.kind === 'up') send(turn, { type: 'shrunk', tasks: [{ epoch: task.epoch, end: event.end }] });
 }
 
 function stopTask(turn: AgentTurn, epoch: Epoch): void {

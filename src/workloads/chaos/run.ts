@@ -71,7 +71,7 @@ export async function openRun(init: RunInit): Promise<OpenRun> {
         texts.push(JSON.stringify(item));
         await hooks.progress(++index);
       }
-      if (params.mode === 'none') await writeFile(files.outFile, texts.join('\n'));
+      if (params.mode === 'none' || params.mode === 'slow') await writeFile(files.outFile, texts.join('\n'));
       return { inline: { instance }, metrics: { items: index - start } };
     },
     async close() {},
