@@ -87,10 +87,11 @@ describe('an agent in a swarm', () => {
     const job = await swarm.submit({ ...slow, items: { kind: 'count', count: 60 }, taskItems: 60 });
     await until('it to run', async () => ((await swarm.job(job)).stages[0]?.items.done ?? 0) > 5);
     const joined = await joinSwarm(id, admin, url);
-    await using _second = await TestAgent.start(joined, { environment: { ...process.env, SWARM_TEST_WORKLOADS: '1' } });
+    await using second = await TestAgent.start(joined, { environment: { ...process.env, SWARM_TEST_WORKLOADS: '1' } });
     const ended = await swarm.ended(job);
     expect(ended).toMatchObject({ status: 'completed', stages: [{ retries: 0 }] });
     expect(ended.workers.map(({ doneItems }) => doneItems > 0)).toEqual([true, true]);
+    expect(ended.workers.map(({ peer }) => peer)).toContain(second.peer);
     const texts = await swarm.texts(job, 'map');
     expect(texts.length).toBeGreaterThan(1);
     expect(texts.join('\n').split('\n')).toEqual(Array.from({ length: 60 }, (_, i) => `${i}`));
