@@ -1,13 +1,14 @@
 // Owns what a run must never violate: the invariants of the design, checked after every step, at every restart and at
 // the end. Each violation is a line that begins with the invariant's name.
 
+import type { Effect } from '../core/effect.ts';
 import type { Event } from '../core/event.ts';
 import type { StoredRecord } from '../core/change.ts';
 import { checkInvariants, checkNothingIdle } from '../core/invariants.ts';
 import { durableRecords } from '../core/recover.ts';
 import { isEnded } from '../core/job.ts';
 import type { JobStatus, State } from '../core/state.ts';
-import type { JobId, PeerId, StageId } from '../lib/ids.ts';
+import type { Epoch, JobId, PeerId, StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import { RangeSet } from '../lib/range-set.ts';
 
@@ -21,18 +22,32 @@ export class Checkers {
   readonly #canceled = new Set<JobId>();
   readonly #accepted = new Map<StageId, RangeSet>();
   readonly #ended = new Map<JobId, JobStatus>();
+  readonly #toldToStop = new Set<Epoch>();
   #finishedAtStart = 0;
   steps = 0;
 
   /** After every step. INV-7 is checked when work has just been handed out. */
-  onStepped(state: State, event: Event): void {
+  onStepped(state: State, event: Event, effects: readonly Effect[]): void {
     this.steps++;
+    this.#checkToldToStop(state, effects);
     this.#fail(checkInvariants(state));
     if (countFinished(state) !== this.#finishedAtStart + state.counters.accepted)
       throw new Violation(
         `INV-1: ${state.counters.accepted} items were accepted since the start, ${countFinished(state) - this.#finishedAtStart} are finished`,
       );
     if (event.kind === 'schedule') this.#fail(checkNothingIdle(state, event.at));
+  }
+
+  /** INV-8: whoever is within reach and holds what is canceled has been told; the others are told when they come back. */
+  #checkToldToStop(state: State, effects: readonly Effect[]): void {
+    for (const effect of effects)
+      if (effect.kind === 'send' && effect.message.type === 'cancel')
+        for (const epoch of effect.message.epochs) this.#toldToStop.add(epoch);
+    for (const attempt of state.attempts.values())
+      if (attempt.canceled && state.sessions.get(attempt.peer)?.connected && !this.#toldToStop.has(attempt.epoch))
+        throw new Violation(
+          `INV-8: ${attempt.peer} goes on with ${attempt.epoch}, which is canceled, and was not told`,
+        );
   }
 
   onSubmitAcknowledged(job: JobId): void {

@@ -29,7 +29,7 @@ export type CoordinatorOptions = {
   /** Whether a part's bytes are where results are kept. */
   readonly isStored: (partId: string) => boolean;
   /** Called after every step with what happened. */
-  readonly onStepped: (state: State, event: Event) => void;
+  readonly onStepped: (state: State, event: Event, effects: readonly Effect[]) => void;
   readonly onReply: (reply: ReplyEffect) => void;
   readonly onStarted: (state: State) => void;
   /** The process ended by itself, because a commit failed. */
@@ -65,7 +65,7 @@ export class CoordinatorNode {
     const state = recovered.value;
     const step = (event: Event): Step => {
       const stepped = this.#options.step(state, event);
-      onStepped(state, event);
+      onStepped(state, event, stepped.effects);
       return stepped;
     };
     const loop: Loop<EventBody, Effect> = new Loop({

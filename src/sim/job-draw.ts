@@ -24,7 +24,7 @@ function drawStage(prng: Prng, i: number): JobSpecInput['stages'][number] {
     needs: i > 0 && prng.chance(0.6) ? [`map-${i - 1}`] : [],
     workload: 'noop',
     items: { kind: 'count', count: prng.pick([1, 7, 60, 400]) },
-    memoryBytes: prng.pick([0, 1, 4]) * GIB,
+    memoryBytes: prng.pick([0, 1, 12]) * GIB,
   };
   return prng.chance(0.3) ? { ...stage, taskItems: prng.int(5, 40) } : stage;
 }

@@ -3,17 +3,30 @@
 import { defined } from '../lib/assert.ts';
 import { step } from '../core/step.ts';
 import type { Change } from '../core/change.ts';
+import type { Effect } from '../core/effect.ts';
 import type { Event } from '../core/event.ts';
 import type { Epoch, StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
+import { addPending } from '../core/line.ts';
 import { acceptRange } from '../core/stage.ts';
-import type { State } from '../core/state.ts';
+import type { RetryRecord, State } from '../core/state.ts';
+import type { Device } from '../protocol/device.ts';
 import type { Step } from '../core/step.ts';
 import type { Turn } from '../core/turn.ts';
 import type { StepFunction } from './coordinator-node.ts';
 import type { SimulatedDisk } from './disk.ts';
 
-export const PLANTS = ['no-epoch-check', 'answers-before-commit', 'forgets-retries'] as const;
+export const PLANTS = [
+  'no-epoch-check',
+  'answers-before-commit',
+  'forgets-retries',
+  'gives-tail-away-unanswered',
+  'lease-never-ends',
+  'retry-count-reset',
+  'memory-promised-twice',
+  'cancel-lost-at-reconnect',
+  'loser-not-stopped',
+] as const;
 export type Plant = (typeof PLANTS)[number];
 
 /** The production step, or one with the named bug in it. */
@@ -29,6 +42,18 @@ export function plantedStep(plant: Plant | undefined): StepFunction {
         const { changes, effects } = step(state, event);
         return { changes: changes.filter((change) => change.op !== 'put' || change.record.kind !== 'retry'), effects };
       };
+    case 'gives-tail-away-unanswered':
+      return giveTailAway;
+    case 'lease-never-ends':
+      return neverEndLease;
+    case 'retry-count-reset':
+      return resetRetries;
+    case 'memory-promised-twice':
+      return promiseTwice;
+    case 'cancel-lost-at-reconnect':
+      return loseCancel;
+    case 'loser-not-stopped':
+      return keepLoser;
   }
 }
 
@@ -42,6 +67,71 @@ export function plantedCommit(
     disk.commit(changes).catch(() => undefined);
     return Promise.resolve();
   };
+}
+
+/** What a peer was asked for is handed out at once, though it may be at work on it. */
+function giveTailAway(state: State, event: Event): Step {
+  const asked = new Set(state.shrinking);
+  const stepped = step(state, event);
+  for (const epoch of state.shrinking) {
+    const attempt = asked.has(epoch) ? undefined : state.attempts.get(epoch);
+    const stage = attempt && state.stages.get(attempt.stage);
+    const start = Math.max(attempt?.start ?? 0, attempt?.shrink?.until ?? 0);
+    if (attempt && stage && start < attempt.end) addPending(stage, { start, end: attempt.end });
+  }
+  return stepped;
+}
+
+/** Every peer counts as heard just now. */
+function neverEndLease(state: State, event: Event): Step {
+  if (event.kind === 'tick')
+    for (const session of state.sessions.values())
+      state.sessions.set(session.peer, { ...session, lastSeenAt: event.at });
+  return step(state, event);
+}
+
+/** What failed counts as having failed once, however often it did. */
+function resetRetries(state: State, event: Event): Step {
+  const { changes, effects } = step(state, event);
+  const reset = changes.map((change): Change => {
+    if (change.op !== 'put' || change.record.kind !== 'retry') return change;
+    const retry: RetryRecord = { ...(change.record.value as RetryRecord), tries: 1 };
+    state.stages.get(retry.stage)?.retries.set(retry.start, retry);
+    return { op: 'put', record: { ...change.record, value: retry } };
+  });
+  return { changes: reset, effects };
+}
+
+/** Devices are believed to have room for everything. */
+function promiseTwice(state: State, event: Event): Step {
+  const sessions = [...state.sessions.values()];
+  const roomy = (device: Device): Device => ({ ...device, memoryBytes: Number.MAX_SAFE_INTEGER });
+  for (const session of sessions) state.sessions.set(session.peer, { ...session, devices: session.devices.map(roomy) });
+  const stepped = step(state, event);
+  for (const { peer, devices } of sessions) {
+    const session = state.sessions.get(peer);
+    // One that just said hello has told its devices anew.
+    if (session?.devices.some(({ memoryBytes }) => memoryBytes === Number.MAX_SAFE_INTEGER))
+      state.sessions.set(peer, { ...session, devices });
+  }
+  return stepped;
+}
+
+/** A peer that comes back goes on with what was canceled while it was away. */
+function loseCancel(state: State, event: Event): Step {
+  if (event.kind === 'link-opened')
+    for (const { epoch } of event.hello.attempts) {
+      const attempt = state.attempts.get(epoch);
+      if (attempt) state.attempts.set(epoch, { ...attempt, canceled: false });
+    }
+  return step(state, event);
+}
+
+/** The second of two that work at a range is not told that the first was faster. */
+function keepLoser(state: State, event: Event): Step {
+  const { changes, effects } = step(state, event);
+  const isCancel = (effect: Effect): boolean => effect.kind === 'send' && effect.message.type === 'cancel';
+  return { changes, effects: event.kind === 'reported' ? effects.filter((effect) => !isCancel(effect)) : effects };
 }
 
 /** A report is believed for whatever range its epoch once stood for, as if epochs did not fence. */

@@ -93,9 +93,9 @@ class Run {
       step: plantedStep(plant),
       commit: plantedCommit(plant, this.#disk),
       isStored: (part) => this.#parts.has(part),
-      onStepped: (state, event) => {
+      onStepped: (state, event, effects) => {
         this.#fingerprint.add(`${event.at}${event.kind}${state.attemptCounter}`);
-        this.#checkers.onStepped(state, event);
+        this.#checkers.onStepped(state, event, effects);
       },
       onReply: (reply) => this.#client.onReply(reply),
       onStarted: (state) => this.#checkers.onRecovered(state, this.#disk.records()),
@@ -159,7 +159,8 @@ class Run {
       clock: this.#clock,
       prng,
       msPerItem: prng.pick([2, 10, 40, 100]),
-      memoryBytes: prng.pick([4, 8, 24]) * 1_024 ** 3,
+      // One peer has room for every stage, so that every job can end.
+      memoryBytes: (i === 0 ? 24 : prng.pick([4, 8, 24])) * 1_024 ** 3,
       backlog: prng.pick([1, 2, 8]),
       flakiness: () => (this.#healed ? 0 : this.#mix.flakiness),
       ghostChance: () => (this.#healed ? 0 : this.#mix.ghostChance),
