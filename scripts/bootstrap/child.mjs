@@ -27,8 +27,9 @@ const SAME_WITHIN_MS = 250;
  * @returns {Promise<Ending>}
  */
 export function runChild(command, args, options) {
-  const child = spawn(command, args, options);
+  // Listening comes first: a signal right after the spawn would otherwise end us and leave the child behind.
   const forwarding = forwardSignals((signal) => child.kill(signal));
+  const child = spawn(command, args, options);
   return new Promise((resolve, reject) => {
     child.once('error', (error) =>
       reject(new SetupProblem(`${command} could not be started (${error.message}). Delete .cache and try again.`)),
