@@ -272,7 +272,7 @@ export const DEFAULT_LIMITS: Limits = {
   targetTaskMs: 3_000,
   stealing: true,
   backups: true,
-  backupShare: 0.05,
+  backupShare: 0.048,
 };
 
 export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS): State {

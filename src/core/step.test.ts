@@ -257,6 +257,8 @@ describe('failures', () => {
     const swarm = new CoreHarness();
     swarm.join(ANNA);
     swarm.submit(specOf([{ items: { kind: 'count', count: 10 }, taskItems: 1, maxAttempts: 1, maxFailedItems: 0 }]));
+    // The first task shows how fast the peer is: only then it is given more than one.
+    swarm.report(ANNA, swarm.heldBy(ANNA)[0]!.epoch);
     const [first, second] = swarm.heldBy(ANNA);
     if (!first || !second) throw new Error('two tasks were expected');
     const effects = swarm.report(ANNA, first.epoch, failed('bad'));
@@ -416,10 +418,8 @@ describe('recovery', () => {
     const swarm = new CoreHarness();
     swarm.join(ANNA);
     swarm.submit(specOf([{ items: { kind: 'count', count: 4 }, taskItems: 1, maxAttempts: 1 }]));
-    const [first, second] = swarm.heldBy(ANNA);
-    if (!first || !second) throw new Error('two tasks were expected');
-    swarm.report(ANNA, first.epoch);
-    swarm.report(ANNA, second.epoch, failed());
+    swarm.report(ANNA, swarm.heldBy(ANNA)[0]!.epoch);
+    swarm.report(ANNA, swarm.heldBy(ANNA)[0]!.epoch, failed());
     swarm.restart();
     expect([...swarm.stage().pending]).toEqual([{ start: 2, end: 4 }]);
   });

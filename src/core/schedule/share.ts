@@ -21,8 +21,6 @@ export type Obstacle =
 const PROBE_ITEMS = 8;
 /** Where others have shown how long items take, it is meant to take so long, and to have no more items than this. */
 const [PROBE_MS, MAX_PROBE_ITEMS] = [300, 64];
-/** With a fixed task size, so many tasks before the speed is known. */
-const PROBE_TASKS = 8;
 /** Shorter tasks than this cost more in set-up and messages than they win in balance. */
 export const MIN_TASK_MS = 250;
 /** A task runs at least so many times as long as getting ready for it takes. */
@@ -75,11 +73,8 @@ export function chooseShare(draft: Draft, open: OpenStage, candidate: Candidate)
 /** A peer whose speed is unknown gets one small task, and no more until that is back. */
 function probe({ stage, fleet, pending }: OpenStage, candidate: Candidate): Share | Obstacle {
   if (candidate.heldClasses.has(stage.workClass)) return { kind: 'measuring' };
-  if (stage.taskItems !== undefined)
-    return {
-      itemsPerTask: stage.taskItems,
-      tasks: Math.min(PROBE_TASKS, candidate.freeSlots, Math.ceil(pending / stage.taskItems)),
-    };
+  // Nobody knows how long a task of a fixed size takes: it may be an hour.
+  if (stage.taskItems !== undefined) return { itemsPerTask: stage.taskItems, tasks: 1 };
   const share = Math.ceil(pending / (FACTORING * fleet.able.length));
   const guess = stage.speedOf(candidate.peer.id)?.msPerItem;
   const items = guess === undefined ? PROBE_ITEMS : Math.min(MAX_PROBE_ITEMS, PROBE_MS / guess);
