@@ -51,10 +51,14 @@ type Life = {
   link: SimulatedLink | undefined;
   heartbeatMs: number;
   reconnecting: boolean;
+  missedPings: number;
 };
 
 /** Progress is reported at most so many times a task, as the real agent bounds it. */
 const PROGRESS_STEPS = 4;
+
+/** Heartbeats without an answer, at one a second. */
+const MAX_MISSED_PINGS = 10;
 
 export class AgentNode {
   readonly options: AgentOptions;
@@ -98,6 +102,7 @@ export class AgentNode {
       link: undefined,
       heartbeatMs: 1_000,
       reconnecting: false,
+      missedPings: 0,
     };
     this.#life = life;
     this.#connect(life);
@@ -149,7 +154,16 @@ export class AgentNode {
   #beat(life: Life): void {
     if (this.#life !== life) return;
     life.loop.post({ kind: 'heartbeat-due' });
+    this.#checkAlive(life);
     this.options.clock.after(life.heartbeatMs, () => this.#beat(life));
+  }
+
+  /** As the real agent's pings: a link on which nothing comes through is given up, later than the lease is over. */
+  #checkAlive(life: Life): void {
+    life.missedPings = life.link?.isSilent ? life.missedPings + 1 : 0;
+    if (life.missedPings < MAX_MISSED_PINGS) return;
+    life.link?.closeFrom('agent');
+    this.#dropLink(life);
   }
 
   #release(life: Life, effects: readonly AgentEffect[]): void {

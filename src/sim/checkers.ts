@@ -23,6 +23,7 @@ export class Checkers {
   readonly #accepted = new Map<StageId, RangeSet>();
   readonly #ended = new Map<JobId, JobStatus>();
   readonly #toldToStop = new Set<Epoch>();
+  readonly #heardAt = new Map<PeerId, number>();
   #finishedAtStart = 0;
   steps = 0;
 
@@ -30,6 +31,7 @@ export class Checkers {
   onStepped(state: State, event: Event, effects: readonly Effect[]): void {
     this.steps++;
     this.#checkToldToStop(state, effects);
+    this.#checkLeases(state, event);
     this.#fail(checkInvariants(state));
     if (countFinished(state) !== this.#finishedAtStart + state.counters.accepted)
       throw new Violation(
@@ -48,6 +50,18 @@ export class Checkers {
         throw new Violation(
           `INV-8: ${attempt.peer} goes on with ${attempt.epoch}, which is canceled, and was not told`,
         );
+  }
+
+  /** Whoever has not been heard for a lease, by what came over its link, holds nothing after a tick. */
+  #checkLeases(state: State, event: Event): void {
+    if ('link' in event && state.sessions.get(event.peer)?.link === event.link && event.kind !== 'link-closed')
+      this.#heardAt.set(event.peer, event.at);
+    if (event.kind !== 'tick') return;
+    for (const { peer } of state.sessions.values()) {
+      const silentMs = event.at - (this.#heardAt.get(peer) ?? event.at);
+      if (silentMs > state.limits.leaseMs)
+        throw new Violation(`lease: ${peer} has been silent for ${Math.round(silentMs)} ms and keeps what it holds`);
+    }
   }
 
   onSubmitAcknowledged(job: JobId): void {

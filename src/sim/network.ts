@@ -59,6 +59,11 @@ export class SimulatedLink {
     });
   }
 
+  /** What a ping would tell after a while: nothing comes through any more. */
+  get isSilent(): boolean {
+    return this.#silent;
+  }
+
   /** From now on frames vanish; the ends find out by silence. */
   goSilent(): void {
     this.#silent = true;

@@ -307,20 +307,30 @@ class Run {
   #isSettled(): boolean {
     const state = this.#coordinator.state;
     if (!state || this.#client.isWaiting || !this.#disk.isQuiet) return false;
-    return [...state.jobs.values()].every((job) => isEnded(job.status)) && state.attempts.size === 0;
+    const isOver = [...state.jobs.values()].every((job) => isEnded(job.status)) && state.attempts.size === 0;
+    // A peer that was out of reach when its work was canceled learns it when it is back.
+    return isOver && this.#agents.every((agent) => tasksLeft(agent) === 0);
+  }
+
+  #describeWorkers(): string {
+    return this.#agents
+      .filter((agent) => tasksLeft(agent) > 0)
+      .map((agent) => `; ${agent.options.peer} still works on ${tasksLeft(agent)} tasks (INV-8)`)
+      .join('');
   }
 
   #checkEnd(): void {
     const state = this.#coordinator.state;
     if (!state) throw new Violation('liveness: the coordinator is down at the end');
-    if (!this.#isSettled()) throw new Violation(`liveness: not everything ended: ${describeOpen(state)}`);
+    if (!this.#isSettled())
+      throw new Violation(`liveness: not everything ended: ${describeOpen(state)}${this.#describeWorkers()}`);
     this.#checkers.onRecovered(state, this.#disk.records());
-    for (const agent of this.#agents) {
-      const left = [...(agent.state?.tasks.values() ?? [])].filter((task) => task.status.kind !== 'ended');
-      if (left.length > 0)
-        throw new Violation(`INV-8: ${agent.options.peer} still works on ${left.length} tasks after every job ended`);
-    }
   }
+}
+
+/** What an agent has not ended. */
+function tasksLeft(agent: AgentNode): number {
+  return [...(agent.state?.tasks.values() ?? [])].filter((task) => task.status.kind !== 'ended').length;
 }
 
 function describeOpen(state: State): string {
