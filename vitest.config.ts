@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/architecture.test.ts'],
+          include: ['src/**/*.test.ts', 'dashboard/src/**/*.test.ts', 'test/architecture.test.ts'],
           isolate: false,
           // A deadline for what hangs, not a speed: machines are shared.
           testTimeout: 30_000,

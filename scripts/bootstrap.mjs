@@ -5,6 +5,7 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endLike, runChild } from './bootstrap/child.mjs';
+import { ensureDashboard } from './bootstrap/dashboard.mjs';
 import { ensureDependencies } from './bootstrap/dependencies.mjs';
 import { ensureNode } from './bootstrap/node.mjs';
 import { withNodeFirst } from './bootstrap/npm.mjs';
@@ -40,6 +41,14 @@ function toCommand(verb, rest) {
   return { argv: [...found.argv, ...rest], inCheckout: found.inCheckout };
 }
 
+/**
+ * @param {string | undefined} verb
+ * @param {readonly string[]} rest
+ */
+function showsDashboard(verb, rest) {
+  return verb === 'start' || verb === 'e2e' || verb === 'build' || (verb === 'swarm' && rest.includes('up'));
+}
+
 /** npm runs scripts in the checkout; the folder that the person stood in is in INIT_CWD. */
 function personsFolder() {
   const cwd = process.cwd();
@@ -53,6 +62,7 @@ async function main() {
   const { argv, inCheckout } = toCommand(verb, rest);
   const nodePath = await ensureNode(ROOT);
   await ensureDependencies(ROOT, nodePath);
+  if (showsDashboard(verb, rest)) await ensureDashboard(ROOT, nodePath);
   const [entry = '', ...args] = argv;
   const env = { NODE_COMPILE_CACHE: join(ROOT, '.cache', 'compile'), ...withNodeFirst(nodePath, process.env) };
   const cwd = inCheckout ? ROOT : personsFolder();

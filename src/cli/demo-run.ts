@@ -100,6 +100,7 @@ async function embed(
       output,
       `  ${name.padEnd(16)} ${threads} ${threads === 1 ? 'thread' : 'threads'}${slowdown > 1 ? `, ${slowdown}x slower on purpose` : ''}`,
     );
+  note(output, `watch it: ${swarm.dashboardUrl}`);
   if (signal.aborted) return undefined;
   const broken = new AbortController();
   void swarm.broken.then((error) => broken.abort(error));

@@ -18,7 +18,7 @@ import { openFirst, type Connection } from './connect.ts';
 import { toHome } from './home.ts';
 import { enrol } from './join.ts';
 import { onExit } from './last-resort.ts';
-import { APP_DIR, readVersion } from './version.ts';
+import { APP_DIR, DASHBOARD_DIR, readVersion } from './version.ts';
 
 const MAIN = fileURLToPath(new URL(`./main${extname(import.meta.url)}`, import.meta.url));
 const CONNECT_MS = 60_000;
@@ -35,6 +35,8 @@ export type LocalAgent = {
 
 export type LocalSwarm = AsyncDisposable & {
   readonly connection: Connection;
+  /** Opens the dashboard, once and soon. */
+  readonly dashboardUrl: string | undefined;
   /** The agents' processes. */
   readonly pids: readonly number[];
   /** Resolves when the coordinator or an agent has ended that should not have. */
@@ -58,7 +60,8 @@ export async function startLocalSwarm(
   const coordinator = await startCoordinator(
     {
       ...{ dir: home.coordinatorDir, adminKey: admin.keyId, host: '127.0.0.1', port: 0, allowPublic: false },
-      ...{ publicHosts: [], quotaBytes: 20 * GIB, version: await readVersion(), limits: { heartbeatMs: 1_000 } },
+      ...{ publicHosts: [], quotaBytes: 20 * GIB, version: await readVersion() },
+      ...{ dashboardDir: DASHBOARD_DIR, limits: { heartbeatMs: 1_000 } },
     },
     { logger: silent, onFatal },
   );
@@ -75,7 +78,8 @@ export async function startLocalSwarm(
   await Promise.race([awaitConnected(connection, agents.length, options.signal), broken.promise.then(throwIt)]);
   const kept = cleanup.move();
   const pids = processes.map(({ pid }) => pid ?? 0);
-  return { connection, pids, broken: broken.promise, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const dashboardUrl = coordinator.makeDashboardUrl(admin.keyId);
+  return { connection, dashboardUrl, pids, broken: broken.promise, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 function toAdminTrust({ swarm, urls }: Coordinator, { keyId: adminKey }: Signer): TrustFile {

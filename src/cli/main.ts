@@ -7,6 +7,7 @@ import { SwarmError } from '../protocol/errors.ts';
 import { registerAgent } from './agent.ts';
 import { registerArtifacts } from './artifacts.ts';
 import { registerConfig } from './config.ts';
+import { registerDashboard } from './dashboard.ts';
 import { registerDemo } from './demo.ts';
 import { EXIT_CODES, EXIT_CODES_HELP, toExitCode } from './exit-codes.ts';
 import { registerInvite } from './invite.ts';
@@ -64,6 +65,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerJoin,
   registerAgent,
   registerPeers,
+  registerDashboard,
   registerRun,
   registerSubmit,
   registerJobs,

@@ -20,6 +20,7 @@ const JOB: JobDetail = {
       workload: 'embeddings',
       status: 'running',
       items: { total: 8_166, done: 2_042, failed: 0 },
+      needs: [],
       runningTasks: 2,
       retries: 0,
       parts: 3,

@@ -191,6 +191,13 @@ function parseUrl(text: string): Result<string> {
   return URL.canParse(url) ? ok(url.replace(/\/+$/, '')) : err(`"${text}" is no address; write http://127.0.0.1:8080`);
 }
 
+/** A port that was typed. Throws 'bad-input'. */
+export function toPort(text: string): number {
+  const port = parsePort(text);
+  if (port.ok) return port.value;
+  throw new SwarmError('bad-input', port.error);
+}
+
 function parsePort(text: string): Result<number> {
   const port = Number(text);
   return Number.isInteger(port) && port >= 0 && port <= 65_535 ? ok(port) : err(`"${text}" is no port (0 to 65535)`);

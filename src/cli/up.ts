@@ -15,7 +15,7 @@ import { aborted, onInterrupt } from './interrupt.ts';
 import { createLogger } from './logger.ts';
 import { print } from './output.ts';
 import { loadSettings, type Flags } from './settings.ts';
-import { readVersion } from './version.ts';
+import { DASHBOARD_DIR, readVersion } from './version.ts';
 
 export function registerUp(program: Command): void {
   program
@@ -49,13 +49,15 @@ async function runCoordinator({ home, output }: Globals, flags: Flags): Promise<
       publicHosts: settings.publicHosts,
       quotaBytes: settings.quota,
       version: await readVersion(),
+      dashboardDir: DASHBOARD_DIR,
       ...(settings.metricsToken !== undefined && { metricsToken: settings.metricsToken }),
     },
     { logger, onFatal: (error) => fatal.resolve(error instanceof Error ? error : new Error(String(error))) },
   );
   await saveOwnTrust(home, coordinator, adminKey);
-  const shown = { swarm: coordinator.swarm, urls: coordinator.urls };
-  print(output, shown, () => describe(coordinator));
+  const dashboard = coordinator.makeDashboardUrl(adminKey);
+  const shown = { swarm: coordinator.swarm, urls: coordinator.urls, ...(dashboard !== undefined && { dashboard }) };
+  print(output, shown, () => describe(coordinator, dashboard));
   const failure = await Promise.race([fatal.promise, aborted(interrupt.signal)]);
   if (failure === undefined) return interrupt.serviceExitCode();
   process.stderr.write(`error: the coordinator had to stop: ${failure.message}\n`);
@@ -93,11 +95,12 @@ async function saveOwnTrust(home: Home, { swarm, urls, tlsPin }: Coordinator, ad
   await saveTrustFile(path, trust);
 }
 
-function describe({ swarm, urls, tlsPin }: Coordinator): string {
+function describe({ swarm, urls, tlsPin }: Coordinator, dashboard: string | undefined): string {
   const reach = tlsPin === undefined ? 'this machine only' : 'TLS 1.3, by the pin in invites';
   return [
     `swarm ${swarm}`,
     `listening on ${urls.join(', ')} (${reach})`,
+    `dashboard    ${dashboard ?? 'swarm dashboard prints a link, here or on any member’s machine'}`,
     '',
     'Next, in another terminal:',
     '  swarm invite              an invite for a friend’s machine, or for this one',

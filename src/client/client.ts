@@ -18,10 +18,14 @@ const FOLLOW_MS = 1_000;
 
 export type WatchOptions = { readonly signal?: AbortSignal };
 
-export class SwarmClient {
-  readonly session: Session;
+/** How requests reach a coordinator as somebody whom it knows. Throws 'unavailable' when they do not. */
+export type Transport = { fetch(pathOrUrl: string, init?: RequestInit): Promise<Response> };
 
-  constructor(session: Session) {
+/** With a member's Session it can do everything; with a BrowserSession it looks. */
+export class SwarmClient<T extends Transport = Session> {
+  readonly session: T;
+
+  constructor(session: T) {
     this.session = session;
   }
 
@@ -43,7 +47,10 @@ export class SwarmClient {
   }
 
   /** Signs a spec with this session's key and submits it; a spec that was submitted before is the same job. */
-  async submit(spec: Omit<JobSpecInput, 'v' | 'swarm'>): Promise<{ readonly id: JobId; readonly changed: boolean }> {
+  async submit(
+    this: SwarmClient,
+    spec: Omit<JobSpecInput, 'v' | 'swarm'>,
+  ): Promise<{ readonly id: JobId; readonly changed: boolean }> {
     const { signer, swarm, membership } = this.session.options;
     const parsed = parseJobSpec({ v: 1, swarm, ...spec });
     if (!parsed.ok) throw new SwarmError('bad-input', parsed.error);

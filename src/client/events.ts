@@ -7,7 +7,7 @@ import { SwarmError } from '../protocol/errors.ts';
 import { EVENTS_PATH } from '../protocol/http.ts';
 import { liveEventSchema, type LiveEvent } from '../protocol/views.ts';
 import { toFailure } from './answer.ts';
-import type { Session } from './session.ts';
+import type { Transport } from './client.ts';
 import { parseJson } from '../lib/json.ts';
 
 const FIRST_BACKOFF_MS = 250;
@@ -18,7 +18,7 @@ const MAX_EVENT_CHARS = 8 * 1_024 * 1_024;
 
 /** Events until the signal fires. Throws refusals; connections that break are opened again, with backoff, without end. */
 export async function* openEvents(
-  session: Session,
+  session: Transport,
   options: { readonly job?: JobId; readonly signal?: AbortSignal },
 ): AsyncGenerator<LiveEvent> {
   const path = options.job === undefined ? EVENTS_PATH : `${EVENTS_PATH}?job=${options.job}`;
@@ -38,7 +38,7 @@ export async function* openEvents(
   }
 }
 
-async function* readOnce(session: Session, path: string, outer?: AbortSignal): AsyncGenerator<LiveEvent> {
+async function* readOnce(session: Transport, path: string, outer?: AbortSignal): AsyncGenerator<LiveEvent> {
   const silence = new AbortController();
   const signal = outer ? AbortSignal.any([outer, silence.signal]) : silence.signal;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -22,6 +22,7 @@ import {
 } from '../protocol/http.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Caller, Gatekeeper } from './gatekeeper.ts';
+import type { DashboardFiles } from './dashboard-files.ts';
 import type { HostGuard } from './host-guard.ts';
 import type { LiveStreams } from './live-streams.ts';
 import type { Metrics } from './metrics.ts';
@@ -36,6 +37,7 @@ export type AppOptions = {
   readonly live: LiveStreams;
   readonly metrics: Metrics;
   readonly hostGuard: HostGuard;
+  readonly dashboard: DashboardFiles;
   readonly logger: Logger;
   readonly version: string;
   readonly metricsToken: string | undefined;
@@ -50,6 +52,8 @@ export function createApp(options: AppOptions): Hono {
   app.use(checkHost(hostGuard));
   app.onError((error, context) => answerFailure(context, error, options.logger));
   app.notFound((context) => {
+    const page = context.req.method === 'GET' ? options.dashboard.answer(context.req.path) : undefined;
+    if (page) return page;
     // Strangers are not told which routes exist.
     member(context);
     throw new SwarmError('not-found', `there is no route ${context.req.method} ${context.req.path}`);

@@ -17,6 +17,8 @@ export type CoordinatorConfig = {
   /** Further names by which clients may call this coordinator in their Host header. */
   readonly publicHosts: readonly string[];
   readonly quotaBytes: number;
+  /** What the build of the dashboard left; without it there is none. */
+  readonly dashboardDir?: string;
   /** A token that may read /metrics and nothing else. */
   readonly metricsToken?: string;
   readonly limits?: Partial<Limits>;

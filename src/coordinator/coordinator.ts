@@ -15,6 +15,8 @@ import { AgentLinks } from './agent-links.ts';
 import { createApp } from './app.ts';
 import type { CoordinatorConfig } from './config.ts';
 import type { Logger } from '../runtime/logger.ts';
+import { readDashboardFiles } from './dashboard-files.ts';
+import { DashboardTokens } from './dashboard-tokens.ts';
 import { Engine } from './engine.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { createHostGuard, type HostGuard } from './host-guard.ts';
@@ -25,6 +27,7 @@ import { Meter } from './meter.ts';
 import { Metrics } from './metrics.ts';
 import { PartCheck } from './part-check.ts';
 import { createHandlers, findJob } from './routes.ts';
+import { Timeline } from './timeline.ts';
 import { toJobDetail, listJobs, toJobSummary, toPeerView, type ViewContext } from './views.ts';
 
 /** How many jobs the live stream of the whole swarm shows. */
@@ -43,6 +46,8 @@ export type Coordinator = AsyncDisposable & {
   readonly urls: readonly string[];
   /** Absent on plain loopback. */
   readonly tlsPin: string | undefined;
+  /** Opens the dashboard for a member, once and soon; where it listens without TLS, which a browser would not trust. */
+  makeDashboardUrl(member: KeyId): string | undefined;
   stop(): Promise<void>;
 };
 
@@ -64,6 +69,7 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   const metrics = new Metrics();
   const logs = new JobLogs();
   const meter = new Meter();
+  const timeline = new Timeline();
   const links = new AgentLinks({ logger, logs });
   const engine = await Engine.open({
     store,
@@ -72,8 +78,7 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
     swarm: signer.keyId,
     adminKey: config.adminKey,
     release: (effects) => links.release(effects),
-    // Nothing watches attempts yet.
-    onTrace: () => undefined,
+    onTrace: (entry) => timeline.note(entry),
     onCommit: (durationMs) => metrics.onCommit(durationMs),
     onFatal: ports.onFatal,
   });
@@ -83,7 +88,8 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
 
   const { adminKey, version } = config;
   const tlsPin = listening.tls?.pin;
-  const gatekeeper = new Gatekeeper({ engine, signer, adminKey, tlsPin: tlsPin ?? '' });
+  const dashboards = await DashboardTokens.open(join(config.dir, 'dashboard-key'));
+  const gatekeeper = new Gatekeeper({ engine, signer, adminKey, tlsPin: tlsPin ?? '', dashboards });
   const toViewContext = (): ViewContext => ({
     state: engine.state,
     now: engine.now(),
@@ -108,6 +114,7 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
     objects,
     meter,
     logs,
+    timeline,
     swarm: signer.keyId,
     adminKey,
     version,
@@ -117,7 +124,10 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   });
   const hostGuard = createHostGuard(listening.hosts);
   const { metricsToken } = config;
-  const app = createApp({ handlers, gatekeeper, objects, live, metrics, hostGuard, logger, version, metricsToken });
+  const dashboard = await readDashboardFiles(config.dashboardDir);
+  const app = createApp({
+    ...{ handlers, gatekeeper, objects, live, metrics, hostGuard, dashboard, logger, version, metricsToken },
+  });
 
   const { server, close: closeServer } = createServer(listening.tls);
   const onRequest = getRequestListener(app.fetch);
@@ -141,7 +151,9 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   };
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= shutDown());
-  return { swarm: signer.keyId, urls, tlsPin, stop, [Symbol.asyncDispose]: stop };
+  const makeDashboardUrl = (member: KeyId): string | undefined =>
+    tlsPin === undefined ? `${urls[0]}/#${gatekeeper.makeLink({ key: member }).code}` : undefined;
+  return { swarm: signer.keyId, urls, tlsPin, makeDashboardUrl, stop, [Symbol.asyncDispose]: stop };
 }
 
 /** Agents are no browsers: an upgrade with an Origin is a page trying. */

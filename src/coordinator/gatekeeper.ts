@@ -14,6 +14,7 @@ import {
 import { drawNonce, webCryptoSignatures, type Signer } from '../protocol/keys.ts';
 import { verifyMembership, type Membership } from '../protocol/membership.ts';
 import type { Role } from '../protocol/roster.ts';
+import type { DashboardTokens } from './dashboard-tokens.ts';
 import type { Engine } from './engine.ts';
 
 const HANDSHAKE_MS = 30_000;
@@ -23,7 +24,13 @@ const MAX_TOKENS = 10_000;
 const MAX_TOKENS_PER_KEY = 64;
 
 /** A proven caller. */
-export type Caller = { readonly key: KeyId; readonly role: Role; readonly name: string };
+export type Caller = {
+  readonly key: KeyId;
+  readonly role: Role;
+  readonly name: string;
+  /** It came by a sign-in link. */
+  readonly isBrowser?: true;
+};
 
 type Waiting = { readonly pending: PendingHandshake; readonly expiresAt: number };
 type Ticket = { readonly key: KeyId; readonly expiresAt: number };
@@ -33,14 +40,22 @@ export class Gatekeeper {
   readonly #signer: Signer;
   readonly #adminKey: KeyId;
   readonly #tlsPin: string;
+  readonly #dashboards: DashboardTokens;
   readonly #waiting = new Map<string, Waiting>();
   readonly #tickets = new Map<string, Ticket>();
 
-  constructor(options: { engine: Engine; signer: Signer; adminKey: KeyId; tlsPin: string }) {
+  constructor(options: {
+    engine: Engine;
+    signer: Signer;
+    adminKey: KeyId;
+    tlsPin: string;
+    dashboards: DashboardTokens;
+  }) {
     this.#engine = options.engine;
     this.#signer = options.signer;
     this.#adminKey = options.adminKey;
     this.#tlsPin = options.tlsPin;
+    this.#dashboards = options.dashboards;
   }
 
   /** Begins a handshake. Throws 'bad-request' or 'old-protocol'. */
@@ -86,6 +101,20 @@ export class Gatekeeper {
     return this.#enrol(clientKey, membership, known);
   }
 
+  /** A code with which a browser signs in for a member. */
+  makeLink({ key, isBrowser }: Pick<Caller, 'key' | 'isBrowser'>): { code: string; expiresInMs: number } {
+    // Or a token would renew itself for ever.
+    if (isBrowser) refuse('forbidden', 'a browser cannot let another one in: run swarm dashboard');
+    return this.#dashboards.makeLink(key, this.#engine.now());
+  }
+
+  /** Changes a sign-in code for a token. Throws 'unauthenticated'. */
+  redeem(code: string): { token: string; expiresInMs: number; role: Role; name: string } {
+    const { caller, token, expiresInMs } = this.#dashboards.redeem(code, this.#engine.now());
+    const viewer = this.#toViewer(caller) ?? refuseStranger(caller);
+    return { token, expiresInMs, role: viewer.role, name: viewer.name };
+  }
+
   /** Whoever holds this key now: the admin, or a member. */
   find(key: KeyId): Caller | undefined {
     const member = this.#engine.state.members.get(key);
@@ -96,10 +125,16 @@ export class Gatekeeper {
   /** The caller behind a token; undefined when it is unknown or has expired. */
   identify(token: string): Caller | undefined {
     const ticket = this.#tickets.get(token);
-    if (!ticket) return undefined;
+    if (!ticket) return this.#toViewer(this.#dashboards.check(token, this.#engine.now()));
     if (ticket.expiresAt >= this.#engine.now()) return this.find(ticket.key);
     this.#tickets.delete(token);
     return undefined;
+  }
+
+  /** A browser looks on behalf of a member; what changes something takes the member's key. */
+  #toViewer(key: KeyId | undefined): Caller | undefined {
+    const caller = key && this.find(key);
+    return caller && { ...caller, role: 'viewer', isBrowser: true };
   }
 
   /** A member who shows a credential of another role changes it, if the invite still holds. */

@@ -3,6 +3,7 @@
 
 import { explain, explainRunning } from '../core/schedule/explain.ts';
 import type { JobRecord, Stage, State } from '../core/state.ts';
+import { defined } from '../lib/assert.ts';
 import { toStageId, type JobId, type KeyId } from '../lib/ids.ts';
 import type { ObjectStore } from '../objects/objects.ts';
 import { SwarmError } from '../protocol/errors.ts';
@@ -16,6 +17,7 @@ import { explainInWords, explainPlacements } from './explain-words.ts';
 import type { Caller, Gatekeeper } from './gatekeeper.ts';
 import type { JobLogs } from './job-logs.ts';
 import type { Meter } from './meter.ts';
+import type { Timeline } from './timeline.ts';
 import {
   listJobs,
   pageFailures,
@@ -34,6 +36,7 @@ export type RouteContext = {
   readonly objects: ObjectStore;
   readonly meter: Meter;
   readonly logs: JobLogs;
+  readonly timeline: Timeline;
   readonly swarm: KeyId;
   readonly adminKey: KeyId;
   readonly version: string;
@@ -56,7 +59,7 @@ export type Handlers = {
 };
 
 export function createHandlers(context: RouteContext): Handlers {
-  const { engine, gatekeeper, logs, meter } = context;
+  const { engine, gatekeeper, logs, meter, timeline } = context;
   const { state } = engine;
 
   const changeJob = (
@@ -78,6 +81,8 @@ export function createHandlers(context: RouteContext): Handlers {
       const { token, expiresInMs, role, name } = await gatekeeper.prove(body.handshake, body.proof);
       return { token, expiresInMs, role, name };
     },
+    link: ({ caller }) => gatekeeper.makeLink(defined(caller, 'a caller')),
+    redeem: ({ body }) => gatekeeper.redeem(body.code),
     swarm: () => toSwarmView(context),
     members: () => ({
       members: [...state.members.values()].map(({ id, name, role, joinedAt }) => ({ id, name, role, joinedAt })),
@@ -87,6 +92,10 @@ export function createHandlers(context: RouteContext): Handlers {
       return { peers: [...state.peers.values()].map((peer) => toPeerView(view, peer)) };
     },
     ledger: () => toLedgerView(context.toViewContext()),
+    timeline: ({ query: { from, limit, job } }) => ({
+      ...{ incarnation: state.incarnation, now: engine.now() },
+      ...timeline.page(from, limit, job),
+    }),
     drain: ({ params, body }) => engine.ask({ kind: 'peer-drained', peer: params.peer, drained: body.drained }),
     submit: async ({ body, caller }) => submit(engine, context, body.submission, caller),
     jobs: ({ query: { from, limit } }) => {

@@ -2,12 +2,13 @@
 // item to the core; people are shown the items of the stages that map.
 
 import { isEnded } from '../core/job.ts';
-import type { JobRecord, PartRecord, PeerRecord, Stage, State } from '../core/state.ts';
+import type { JobRecord, PartRecord, PeerRecord, Session, Stage, State } from '../core/state.ts';
 import { toStageId, type KeyId, type PeerId } from '../lib/ids.ts';
 import type { Telemetry } from '../protocol/device.ts';
 import type { FailureView, JobDetail, JobSummary, LedgerView, PartView, PeerView } from '../protocol/views.ts';
 import { MAX_REASON_CHARS } from '../protocol/names.ts';
 import { quarantineOf } from '../core/health.ts';
+import { estimateSpeed } from '../core/schedule/estimate.ts';
 import { forecast } from '../core/schedule/forecast.ts';
 import { countDone, type Rates } from './meter.ts';
 
@@ -19,7 +20,11 @@ export type ViewContext = {
   readonly telemetryOf: (peer: PeerId) => Telemetry | undefined;
 };
 
-export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerRecord): PeerView {
+/** What a peer holds beyond so many tasks is counted, not listed. */
+const MAX_DOING = 8;
+
+export function toPeerView(context: ViewContext, peer: PeerRecord): PeerView {
+  const { state, now, telemetryOf } = context;
   const { id, name, joinedAt, drained } = peer;
   const session = state.sessions.get(id);
   const quarantine = quarantineOf(state, id, now);
@@ -29,6 +34,7 @@ export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerR
   };
   if (!session) return shown;
   const telemetry = telemetryOf(id);
+  const uplink = state.estimates.uplinks.get(id);
   return {
     ...shown,
     session: {
@@ -38,10 +44,32 @@ export function toPeerView({ state, now, telemetryOf }: ViewContext, peer: PeerR
       labels: [...session.labels],
       silentMs: Math.max(0, now - session.lastSeenAt),
       heldTasks: session.attempts.size,
+      doing: listDoing(context, session),
+      ...(uplink && { uplinkBytesPerSecond: 1_000 / Math.exp(uplink.mean) }),
       ...(telemetry && { telemetry }),
     },
   };
 }
+
+function listDoing({ state, now }: ViewContext, session: Session): PeerDoing[] {
+  return [...session.attempts].slice(0, MAX_DOING).flatMap((epoch) => {
+    const attempt = state.attempts.get(epoch);
+    const stage = attempt && state.stages.get(attempt.stage);
+    const job = stage && state.jobs.get(stage.jobId);
+    if (!attempt || !stage || !job || attempt.canceled) return [];
+    const { peer, logSlowness } = session;
+    const { workClass, family } = stage;
+    const speed = estimateSpeed(state.estimates, { workClass, family, peer, logSlowness, at: now });
+    const { start, end, cursor, why, assignedAt } = attempt;
+    return {
+      ...{ job: job.id, jobName: job.spec.name, stage: stage.spec.name, start, end, cursor, why },
+      elapsedMs: Math.max(0, now - assignedAt),
+      ...(speed && { itemsPerSecond: 1_000 / speed.msPerItem }),
+    };
+  });
+}
+
+type PeerDoing = NonNullable<PeerView['session']>['doing'][number];
 
 export function toLedgerView(context: ViewContext): LedgerView {
   const rows = [...context.state.ledger.values()].map((row) => ({
@@ -99,6 +127,7 @@ function toStageView(context: ViewContext, stage: Stage): JobDetail['stages'][nu
     name: stage.spec.name,
     workload: stage.spec.workload,
     status: stage.record.status.kind,
+    needs: [...stage.spec.needs],
     items: sumItems([stage], context.state),
     runningTasks: stage.running.size,
     retries: stage.retries.size,

@@ -17,6 +17,7 @@ import {
   partViewSchema,
   peerViewSchema,
   swarmViewSchema,
+  timelineViewSchema,
 } from './views.ts';
 
 /** The most that a JSON request may have: a submission inside JSON, with room for escapes. */
@@ -108,6 +109,21 @@ export const ROUTES = {
     body: z.strictObject({ handshake: z.string().max(64), proof: clientProofSchema }),
     response: z.strictObject({ token: z.string(), expiresInMs: z.number(), role: roleSchema, name: z.string() }),
   }),
+  link: route({
+    method: 'post',
+    path: '/v1/session/link',
+    summary: 'Makes a code with which a browser signs in as the caller, once and soon, to look.',
+    access: MEMBERS,
+    response: z.strictObject({ code: z.string(), expiresInMs: z.number() }),
+  }),
+  redeem: route({
+    method: 'post',
+    path: '/v1/session/redeem',
+    summary: 'Changes a sign-in code for a token that may read.',
+    access: 'handshake',
+    body: z.strictObject({ code: z.string().max(64) }),
+    response: z.strictObject({ token: z.string(), expiresInMs: z.number(), role: roleSchema, name: z.string() }),
+  }),
   swarm: route({
     method: 'get',
     path: '/v1/swarm',
@@ -135,6 +151,14 @@ export const ROUTES = {
     summary: 'Who gave device time to whom, by week, the newest first.',
     access: READERS,
     response: ledgerViewSchema,
+  }),
+  timeline: route({
+    method: 'get',
+    path: '/v1/timeline',
+    summary: 'What became of attempts of late: those that changed after a place, of one job or of all.',
+    access: READERS,
+    query: z.strictObject({ from: pageFrom, limit: pageSize, job: jobIdSchema.optional() }),
+    response: timelineViewSchema,
   }),
   drain: route({
     method: 'post',

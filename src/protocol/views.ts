@@ -3,11 +3,22 @@
 
 import { z } from 'zod';
 import { deviceSchema, telemetrySchema } from './device.ts';
-import { artifactIdSchema, countSchema, jobIdSchema, keyIdSchema, reasonSchema, stageNameSchema } from './names.ts';
+import {
+  artifactIdSchema,
+  countSchema,
+  epochSchema,
+  jobIdSchema,
+  keyIdSchema,
+  MAX_REASON_CHARS,
+  reasonSchema,
+  stageNameSchema,
+} from './names.ts';
 import { roleSchema } from './roster.ts';
 
 const timeSchema = z.number().min(0).max(8.64e15);
 const nameSchema = z.string().max(100);
+/** Why a range was handed out. */
+const startReasonSchema = z.enum(['fresh', 'retry', 'stolen', 'backup', 'adopted']);
 /** Counts added up may exceed what one of them may be. */
 const sumSchema = z.int().min(0);
 
@@ -41,6 +52,23 @@ export const peerViewSchema = z.strictObject({
       /** Since the peer was last heard. */
       silentMs: z.number(),
       heldTasks: countSchema,
+      /** What it holds, the oldest first; the first ones where there are many. */
+      doing: z.array(
+        z.strictObject({
+          job: jobIdSchema,
+          jobName: nameSchema,
+          stage: stageNameSchema,
+          start: countSchema,
+          end: countSchema,
+          cursor: countSchema,
+          why: startReasonSchema,
+          elapsedMs: z.number(),
+          /** What the scheduler believes this peer does of such work; absent while it knows nothing. */
+          itemsPerSecond: z.number().optional(),
+        }),
+      ),
+      /** Measured by what it has sent; absent before a result was big enough to tell. */
+      uplinkBytesPerSecond: z.number().optional(),
       telemetry: telemetrySchema.optional(),
     })
     .optional(),
@@ -101,6 +129,8 @@ const stageViewSchema = z.strictObject({
   name: stageNameSchema,
   workload: z.string(),
   status: z.enum(['waiting', 'running', 'finished']),
+  /** Stages that must have finished before. */
+  needs: z.array(stageNameSchema),
   items: itemsSchema,
   runningTasks: countSchema,
   retries: countSchema,
@@ -142,6 +172,37 @@ export const failureViewSchema = z.strictObject({
   reason: reasonSchema,
 });
 
+const attemptViewSchema = z.strictObject({
+  epoch: epochSchema,
+  job: jobIdSchema,
+  stage: stageNameSchema,
+  peer: keyIdSchema,
+  start: countSchema,
+  end: countSchema,
+  /** Where its range ended before its tail was taken back. */
+  cutFrom: countSchema.optional(),
+  why: startReasonSchema,
+  /** When it was handed out; it may have stood in the peer's queue for a while. */
+  startedAt: timeSchema,
+  /** What the plan expected. */
+  expectedMs: z.number().optional(),
+  /** Absent while it goes on. */
+  endedAt: timeSchema.optional(),
+  how: z.enum(['accepted', 'duplicate', 'failed', 'returned', 'stopped', 'lost']).optional(),
+  /** Running time as the peer reported it. */
+  durationMs: z.number().optional(),
+  sizeBytes: countSchema.optional(),
+  reason: z.string().max(MAX_REASON_CHARS).optional(),
+});
+
+export const timelineViewSchema = z.strictObject({
+  /** Another one than before means that the coordinator was started anew: begin again from 0. */
+  incarnation: z.int(),
+  now: timeSchema,
+  attempts: z.array(attemptViewSchema),
+  next: countSchema,
+});
+
 export const logLineSchema = z.strictObject({
   /** Grows within a job; lines before the oldest kept are gone. */
   seq: countSchema,
@@ -164,6 +225,8 @@ export type LedgerView = z.infer<typeof ledgerViewSchema>;
 export type MemberView = z.infer<typeof memberViewSchema>;
 export type JobSummary = z.infer<typeof jobSummarySchema>;
 export type JobDetail = z.infer<typeof jobDetailSchema>;
+export type AttemptView = z.infer<typeof attemptViewSchema>;
+export type TimelineView = z.infer<typeof timelineViewSchema>;
 export type PartView = z.infer<typeof partViewSchema>;
 export type FailureView = z.infer<typeof failureViewSchema>;
 export type LogLine = z.infer<typeof logLineSchema>;

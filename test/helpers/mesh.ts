@@ -11,8 +11,8 @@ import { findFreePort, swarm, SwarmProcess, type ProcessOptions } from './swarm-
 export type MeshOptions = {
   /** Names of the agents; three unless told. */
   readonly agents?: readonly string[];
-  /** How much slower than the machine the agents work, on purpose. */
-  readonly slowdown: string;
+  /** How much slower than the machine the agents work, on purpose; by name where they differ. */
+  readonly slowdown: string | Readonly<Record<string, string>>;
   /** Agents connect through proxies that can be cut. */
   readonly proxied?: boolean;
   readonly coordinator?: ProcessOptions;
@@ -63,7 +63,9 @@ export class Mesh implements AsyncDisposable {
   startAgent(name: string, options = this.#options.agent?.[name]): void {
     const proxy = this.#proxies.get(name);
     const url = `http://127.0.0.1:${proxy?.port ?? this.#port}`;
-    const args = ['agent', '--url', url, '--slowdown', this.#options.slowdown, '--threads', '1'];
+    const { slowdown } = this.#options;
+    const factor = typeof slowdown === 'string' ? slowdown : (slowdown[name] ?? '1');
+    const args = ['agent', '--url', url, '--slowdown', factor, '--threads', '1'];
     this.agents.set(name, new SwarmProcess(this.#home(name), args, options));
   }
 
