@@ -84,7 +84,7 @@ const HELP: Readonly<Record<keyof Engine['state']['counters'], string>> = {
   backups: 'Attempts at what was late or out of reach elsewhere.',
   samplesEqual: 'Second results of a range with the same bytes as the first.',
   samplesUnlike: 'Second results of a range with other bytes than the first.',
-  spentMs: 'Device time of accepted results, ms.',
+  spentMs: 'Device time of all that has ended, ms.',
   backupMs: 'Device time of second attempts as it was expected when they began, ms.',
 };
 

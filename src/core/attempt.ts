@@ -62,6 +62,9 @@ export function endAttempt(turn: Turn, attempt: Attempt, how: AttemptEnd, detail
   const session = state.sessions.get(attempt.peer);
   if (!session) return;
   const [head] = session.attempts;
+  // What ran for nothing took device time all the same; of what is lost nobody knows for how long it ran.
+  if (head === attempt.epoch && how !== 'accepted' && how !== 'lost')
+    state.counters.spentMs += at - Math.max(attempt.assignedAt, session.headSince);
   session.attempts.delete(attempt.epoch);
   charge(session, attempt.stage, attempt.cursor - attempt.end);
   if (head === attempt.epoch && session.headSince !== at)

@@ -197,7 +197,7 @@ export type Counters = {
   /** Second results of a range that had the same bytes as the first, and that had others. */
   samplesEqual: number;
   samplesUnlike: number;
-  /** Device time of accepted results, and of second attempts as it was expected when they began. */
+  /** Device time of all that has ended, and of second attempts as it was expected when they began. */
   spentMs: number;
   backupMs: number;
 };

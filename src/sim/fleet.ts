@@ -1,27 +1,51 @@
-// Owns a fleet for the scheduling benchmark: the production core, driven by events in virtual time, with agents that run
-// one task after another at speeds of their own, tell their cursors, and give up tails. No network but a delay, no store.
+// Owns a fleet in virtual time, for benchmarks and for what-if questions: the production core, driven by events, with
+// agents that run one task after another at speeds of their own, send results over their uplinks, tell their cursors,
+// and give up tails. No network but a delay, no store, and no fault but peers that come and go.
 
-import type { EventBody } from '../src/core/event.ts';
-import { createState, DEFAULT_LIMITS, type Limits, type State } from '../src/core/state.ts';
-import { step } from '../src/core/step.ts';
-import type { Epoch, JobId, KeyId, PeerId } from '../src/lib/ids.ts';
-import { Prng } from '../src/lib/prng.ts';
-import { jobSpecSchema } from '../src/protocol/job-spec.ts';
-import type { AssignedTask, ToAgent } from '../src/protocol/to-agent.ts';
-import type { Outcome } from '../src/protocol/to-coordinator.ts';
+import type { EventBody } from '../core/event.ts';
+import { learnSpeed } from '../core/schedule/estimate.ts';
+import { createState, DEFAULT_LIMITS, type Limits, type Stage, type State } from '../core/state.ts';
+import { step } from '../core/step.ts';
+import { toStageId, type Epoch, type JobId, type KeyId, type PeerId } from '../lib/ids.ts';
+import { Prng } from '../lib/prng.ts';
+import type { Device } from '../protocol/device.ts';
+import { jobSpecSchema } from '../protocol/job-spec.ts';
+import type { AssignedTask, ToAgent } from '../protocol/to-agent.ts';
+import type { Outcome } from '../protocol/to-coordinator.ts';
 
-export type FleetJob = {
+export type FleetStage = {
   readonly items: number;
   /** Which kind of work: peers differ in what they are good at. */
   readonly kind: number;
   readonly taskItems?: number;
+  /** Places of earlier stages in the job. */
+  readonly needs?: readonly number[];
+  readonly memoryBytes?: number;
+  readonly labels?: readonly string[];
+  /** Of the result. */
+  readonly bytesPerItem?: number;
+};
+
+export type FleetJob = {
+  readonly stages: readonly FleetStage[];
   readonly atMs?: number;
+  readonly submitter?: KeyId;
+  readonly priority?: number;
+};
+
+export type FleetPeer = {
+  /** Real ms per item of each kind of work; Infinity for what it cannot do. */
+  readonly msPerItem: readonly number[];
+  readonly devices?: readonly Device[];
+  readonly labels?: readonly string[];
+  readonly owner?: KeyId;
+  /** Absent: sending takes no time. */
+  readonly uplinkBytesPerMs?: number;
 };
 
 export type FleetOptions = {
   readonly seed: number;
-  /** By peer: real ms per item of each kind of work. */
-  readonly msPerItem: readonly (readonly number[])[];
+  readonly peers: readonly FleetPeer[];
   readonly jobs: readonly FleetJob[];
   readonly limits?: Partial<Limits>;
   /** Standard deviation of ln(real time of a task). */
@@ -30,6 +54,8 @@ export type FleetOptions = {
   readonly slowed?: { readonly share: number; readonly factor: number };
   /** Mean times that a peer stays and is away. */
   readonly churn?: { readonly upMs: number; readonly downMs: number };
+  /** The scheduler knows the speeds from the start, as one that has worked for a while does. */
+  readonly speedsKnown?: boolean;
 };
 
 export type FleetResult = {
@@ -42,7 +68,8 @@ export type FleetResult = {
 type Run = AssignedTask & { end: number; msEach: number; startedAt: number; version: number };
 type Peer = {
   readonly id: PeerId;
-  readonly msPerItem: readonly number[];
+  readonly is: FleetPeer;
+  uplinkFreeAt: number;
   queue: AssignedTask[];
   run: Run | undefined;
   link: number;
@@ -53,6 +80,9 @@ const HEARTBEAT_MS = 1_000;
 const TICK_MS = 500;
 const BACKLOG = 2;
 const MAX_STEPS = 5_000_000;
+/** So many observations make an estimate that is believed. */
+const KNOWN_BY = 4;
+const DEVICE: Device = { id: 'cpu', kind: 'cpu', name: 'bench', memoryBytes: 1e10, threads: 1 };
 
 /** Plays all jobs to their end. Throws when they do not end. */
 export function playFleet(options: FleetOptions): FleetResult {
@@ -72,8 +102,8 @@ class Fleet {
     this.#options = options;
     this.#prng = new Prng(options.seed);
     this.#state = createState(1, { ...DEFAULT_LIMITS, ...options.limits });
-    this.#peers = options.msPerItem.map((msPerItem, i) => ({
-      ...{ id: toKey(1_000 + i), msPerItem, queue: [], run: undefined, link: 0 },
+    this.#peers = options.peers.map((is, i) => ({
+      ...{ id: toKey(1_000 + i), is, uplinkFreeAt: 0, queue: [], run: undefined, link: 0 },
     }));
   }
 
@@ -134,9 +164,18 @@ class Fleet {
 
   #connect(peer: Peer): void {
     peer.link = Math.abs(peer.link) + 1;
-    const devices = [{ id: 'cpu', kind: 'cpu' as const, name: 'bench', memoryBytes: 1e10, threads: 1 }];
-    const hello = { type: 'hello' as const, protocol: 2, version: 'bench', name: 'bench', devices };
-    const { id, link } = peer;
+    const { id, link, is } = peer;
+    const hello = {
+      ...{
+        type: 'hello' as const,
+        protocol: 2,
+        version: 'bench',
+        name: 'bench',
+        devices: [...(is.devices ?? [DEVICE])],
+      },
+      ...(is.labels && { labels: [...is.labels] }),
+      ...(is.owner && { owner: is.owner }),
+    };
     this.#post({ kind: 'link-opened', peer: id, link, hello: { ...hello, backlog: BACKLOG, attempts: [] } });
   }
 
@@ -167,14 +206,37 @@ class Fleet {
     this.#after(TICK_MS, () => this.#tick());
   }
 
-  #submit({ items, kind, taskItems }: FleetJob, i: number): void {
-    const stage = { name: 'map', workload: 'noop', params: { kind }, items: { kind: 'count', count: items } };
+  #submit({ stages, submitter = toKey(1), priority = 0 }: FleetJob, i: number): void {
     const spec = jobSpecSchema.parse({
-      ...{ v: 1, swarm: toKey(0), clientKey: `job-${i}`, name: 'bench' },
-      stages: [{ ...stage, yieldsParts: false, ...(taskItems !== undefined && { taskItems }) }],
+      ...{ v: 1, swarm: toKey(0), clientKey: `job-${i}`, name: 'bench', priority },
+      stages: stages.map(({ items, kind, needs = [], bytesPerItem: _, ...rest }, place) => ({
+        ...{ name: toStageName(place), workload: 'noop', params: { kind }, needs: needs.map(toStageName) },
+        ...{ items: { kind: 'count', count: items }, yieldsParts: false, ...rest },
+      })),
     });
-    const [jobId, submitter] = [toJobId(i), toKey(1)];
+    const jobId = toJobId(i);
     this.#post({ kind: 'job-submitted', request: 0, jobId, submitter, spec, envelope: '{}' });
+    if (this.#options.speedsKnown === true)
+      for (const [place, { kind }] of stages.entries()) {
+        const stage = this.#state.stages.get(toStageId(jobId, toStageName(place)));
+        if (stage) this.#teach(stage, kind);
+      }
+  }
+
+  /** Puts into the book what peers would have shown by now. */
+  #teach({ workClass, family }: Stage, kind: number): void {
+    for (const { id, is } of this.#peers) {
+      const msPerItem = is.msPerItem[kind] ?? Infinity;
+      const logSlowness = this.#state.sessions.get(id)?.logSlowness ?? 0;
+      if (!Number.isFinite(msPerItem) || this.#state.estimates.pairs.get(workClass)?.has(id)) continue;
+      const seen = { workClass, family, peer: id, logSlowness, at: this.#now };
+      for (let i = 0; i < KNOWN_BY; i++) learnSpeed(this.#state.estimates, seen, msPerItem);
+    }
+  }
+
+  #stageOf(task: AssignedTask): FleetStage | undefined {
+    const job = this.#options.jobs[Number.parseInt(task.stage.slice(0, 16), 16)];
+    return job?.stages[Number(task.stage.slice(task.stage.lastIndexOf('-') + 1))];
   }
 
   #onMessage(peer: Peer, message: ToAgent): void {
@@ -188,8 +250,7 @@ class Fleet {
     const task = peer.run ? undefined : peer.queue.shift();
     if (!task) return;
     const { noise = 0.15, slowed } = this.#options;
-    const job = this.#options.jobs[Number.parseInt(task.stage.slice(0, 16), 16)];
-    const plainMs = (peer.msPerItem[job?.kind ?? 0] ?? 1) * Math.exp(noise * gaussian(this.#prng));
+    const plainMs = (peer.is.msPerItem[this.#stageOf(task)?.kind ?? 0] ?? 1) * Math.exp(noise * gaussian(this.#prng));
     const msEach = slowed && this.#prng.chance(slowed.share) ? plainMs * slowed.factor : plainMs;
     peer.run = { ...task, msEach, startedAt: this.#now, version: 0 };
     this.#finishLater(peer, peer.run);
@@ -205,8 +266,20 @@ class Fleet {
       if (peer.run !== run || run.version !== version) return;
       peer.run = undefined;
       const durationMs = this.#now - run.startedAt;
-      this.#report(peer, run.epoch, { kind: 'done', durationMs, end: run.end });
       this.#startNext(peer);
+      this.#send(peer, run, () => this.#report(peer, run.epoch, { kind: 'done', durationMs, end: run.end }));
+    });
+  }
+
+  /** A result goes out when those before it are through; the device works on meanwhile. */
+  #send(peer: Peer, run: Run, done: () => void): void {
+    const { bytesPerItem = 0 } = this.#stageOf(run) ?? {};
+    const sendMs = ((run.end - run.start) * bytesPerItem) / (peer.is.uplinkBytesPerMs ?? Infinity);
+    if (sendMs === 0) return done();
+    peer.uplinkFreeAt = Math.max(this.#now, peer.uplinkFreeAt) + sendMs;
+    const { link } = peer;
+    this.#after(peer.uplinkFreeAt - this.#now, () => {
+      if (peer.link === link) done();
     });
   }
 
@@ -236,6 +309,10 @@ class Fleet {
 
 function toKey(number: number): KeyId {
   return `ed25519:${String(number).padStart(64, '0')}` as KeyId;
+}
+
+function toStageName(place: number): string {
+  return `stage-${place}`;
 }
 
 function toJobId(i: number): JobId {
