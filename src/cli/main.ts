@@ -20,6 +20,7 @@ import { registerRun } from './run.ts';
 import { registerSubmit } from './submit.ts';
 import { registerTrust } from './trust.ts';
 import { registerUp } from './up.ts';
+import { registerWhatIf } from './what-if.ts';
 import { readVersion } from './version.ts';
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -71,6 +72,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerJobs,
   registerArtifacts,
   registerLedger,
+  registerWhatIf,
   registerQuery,
   registerTrust,
   registerConfig,

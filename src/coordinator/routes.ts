@@ -18,6 +18,7 @@ import type { Caller, Gatekeeper } from './gatekeeper.ts';
 import type { JobLogs } from './job-logs.ts';
 import type { Meter } from './meter.ts';
 import type { Timeline } from './timeline.ts';
+import { toQueueView } from './queue-view.ts';
 import {
   listJobs,
   pageFailures,
@@ -96,6 +97,7 @@ export function createHandlers(context: RouteContext): Handlers {
       ...{ incarnation: state.incarnation, now: engine.now() },
       ...timeline.page(from, limit, job),
     }),
+    queue: () => toQueueView(context.toViewContext()),
     drain: ({ params, body }) => engine.ask({ kind: 'peer-drained', peer: params.peer, drained: body.drained }),
     submit: async ({ body, caller }) => submit(engine, context, body.submission, caller),
     jobs: ({ query: { from, limit } }) => {

@@ -16,6 +16,7 @@ import {
   memberViewSchema,
   partViewSchema,
   peerViewSchema,
+  queueViewSchema,
   swarmViewSchema,
   timelineViewSchema,
 } from './views.ts';
@@ -159,6 +160,13 @@ export const ROUTES = {
     access: READERS,
     query: z.strictObject({ from: pageFrom, limit: pageSize, job: jobIdSchema.optional() }),
     response: timelineViewSchema,
+  }),
+  queue: route({
+    method: 'get',
+    path: '/v1/queue',
+    summary: 'What waits, and how fast each connected peer is believed to do it.',
+    access: READERS,
+    response: queueViewSchema,
   }),
   drain: route({
     method: 'post',

@@ -203,6 +203,43 @@ export const timelineViewSchema = z.strictObject({
   next: countSchema,
 });
 
+/** What waits and who could do it, as the scheduler believes: enough to play it through elsewhere. */
+export const queueViewSchema = z.strictObject({
+  peers: z.array(
+    z.strictObject({
+      id: keyIdSchema,
+      name: nameSchema,
+      owner: keyIdSchema.optional(),
+      labels: z.array(z.string()),
+      devices: z.array(deviceSchema),
+      uplinkBytesPerSecond: z.number().optional(),
+    }),
+  ),
+  jobs: z.array(
+    z.strictObject({
+      id: jobIdSchema,
+      name: nameSchema,
+      submitter: keyIdSchema,
+      priority: z.int(),
+      stages: z.array(
+        z.strictObject({
+          name: stageNameSchema,
+          needs: z.array(stageNameSchema),
+          /** Items that have neither finished nor failed for good. */
+          left: countSchema,
+          taskItems: countSchema.optional(),
+          memoryBytes: countSchema,
+          labels: z.array(z.string()),
+          bytesPerItem: z.number().optional(),
+          /** What a device of 1 TFLOPS would need; absent while nobody has run anything like it. */
+          msPerItemAtOneTflops: z.number().optional(),
+          speeds: z.array(z.strictObject({ peer: keyIdSchema, msPerItem: z.number() })),
+        }),
+      ),
+    }),
+  ),
+});
+
 export const logLineSchema = z.strictObject({
   /** Grows within a job; lines before the oldest kept are gone. */
   seq: countSchema,
@@ -227,6 +264,7 @@ export type JobSummary = z.infer<typeof jobSummarySchema>;
 export type JobDetail = z.infer<typeof jobDetailSchema>;
 export type AttemptView = z.infer<typeof attemptViewSchema>;
 export type TimelineView = z.infer<typeof timelineViewSchema>;
+export type QueueView = z.infer<typeof queueViewSchema>;
 export type PartView = z.infer<typeof partViewSchema>;
 export type FailureView = z.infer<typeof failureViewSchema>;
 export type LogLine = z.infer<typeof logLineSchema>;

@@ -209,9 +209,10 @@ class Fleet {
   #submit({ stages, submitter = toKey(1), priority = 0 }: FleetJob, i: number): void {
     const spec = jobSpecSchema.parse({
       ...{ v: 1, swarm: toKey(0), clientKey: `job-${i}`, name: 'bench', priority },
-      stages: stages.map(({ items, kind, needs = [], bytesPerItem: _, ...rest }, place) => ({
+      stages: stages.map(({ items, kind, needs = [], taskItems, memoryBytes = 0, labels = [] }, place) => ({
         ...{ name: toStageName(place), workload: 'noop', params: { kind }, needs: needs.map(toStageName) },
-        ...{ items: { kind: 'count', count: items }, yieldsParts: false, ...rest },
+        ...{ items: { kind: 'count', count: items }, yieldsParts: false, memoryBytes, labels },
+        ...(taskItems !== undefined && { taskItems }),
       })),
     });
     const jobId = toJobId(i);
