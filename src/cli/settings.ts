@@ -61,6 +61,13 @@ export const SETTINGS = {
     parseText,
     'token that may read /metrics',
   ),
+  decisionLog: setting<Optional<string>>(
+    'coordinator.decisionLog',
+    ['SWARM_DECISION_LOG'],
+    none,
+    parseText,
+    'file to which every decision of the scheduler is appended, as JSON Lines',
+  ),
   logLevel: setting('logLevel', ['SWARM_LOG_LEVEL'], 'info', parseLogLevel, 'debug, info, warn or error'),
   name: setting('agent.name', ['SWARM_NAME', 'NODE_NAME'], hostname(), parseText, 'what this machine calls itself'),
   coordinatorUrl: setting<Optional<string>>(

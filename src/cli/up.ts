@@ -1,7 +1,7 @@
 // Owns `swarm up`: a coordinator in the foreground. The first time it makes the swarm's key and the admin's.
 
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadKey, loadOrCreateKey } from '../identity/key-files.ts';
 import { loadTrustFile, saveTrustFile, type TrustFile } from '../identity/trust-file.ts';
@@ -25,6 +25,7 @@ export function registerUp(program: Command): void {
     .option('--port <port>', 'port to listen on; 0 takes any free one (default: 8080)')
     .option('--allow-public', 'really listen on a public address')
     .option('--quota <size>', 'room for artifacts, such as 50GiB')
+    .option('--decision-log <file>', 'append what was planned and what came of it, a line of JSON an attempt')
     .option('--log-level <level>', 'debug, info, warn or error')
     .addHelpText('after', '\nExamples:\n  swarm up\n  swarm up --host 192.168.1.20')
     .action(async (flags: Flags, command: Command) => {
@@ -50,6 +51,7 @@ async function runCoordinator({ home, output }: Globals, flags: Flags): Promise<
       quotaBytes: settings.quota,
       version: await readVersion(),
       dashboardDir: DASHBOARD_DIR,
+      ...(settings.decisionLog !== undefined && { decisionLog: resolve(settings.decisionLog) }),
       ...(settings.metricsToken !== undefined && { metricsToken: settings.metricsToken }),
     },
     { logger, onFatal: (error) => fatal.resolve(error instanceof Error ? error : new Error(String(error))) },

@@ -33,6 +33,8 @@ async function runWhatIf({ home, output }: Globals, options: Options): Promise<v
   const queue = await connection.client.call('queue', {});
   for (const stage of listUnknown(queue))
     note(output, `left out: ${stage}, because nobody has run anything like it yet`);
+  if (change.add.length > 0)
+    note(output, 'a new device counts as the table of devices has it; work that uses no GPU would gain less');
   const now = playQueue(queue, NO_CHANGE);
   const isChange = change.add.length + change.without.length + change.uplinks.size > 0;
   const then = isChange ? playQueue(queue, change) : undefined;

@@ -21,6 +21,8 @@ export type CoordinatorConfig = {
   readonly dashboardDir?: string;
   /** A token that may read /metrics and nothing else. */
   readonly metricsToken?: string;
+  /** A file for the decision log; none is written without it. */
+  readonly decisionLog?: string;
   readonly limits?: Partial<Limits>;
   /** Of this release. */
   readonly version: string;

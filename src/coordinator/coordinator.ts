@@ -17,6 +17,7 @@ import type { CoordinatorConfig } from './config.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { readDashboardFiles } from './dashboard-files.ts';
 import { DashboardTokens } from './dashboard-tokens.ts';
+import { DecisionLog } from './decision-log.ts';
 import { Engine } from './engine.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { createHostGuard, type HostGuard } from './host-guard.ts';
@@ -69,7 +70,9 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   const metrics = new Metrics();
   const logs = new JobLogs();
   const meter = new Meter();
-  const timeline = new Timeline();
+  const decisions = config.decisionLog === undefined ? undefined : await DecisionLog.open(config.decisionLog, logger);
+  if (decisions) cleanup.use(decisions);
+  const timeline = new Timeline({ onEnded: (attempt) => decisions?.add(attempt) });
   const links = new AgentLinks({ logger, logs });
   const engine = await Engine.open({
     store,

@@ -1,7 +1,7 @@
 // How a browser gets in and what it can do there, over real sockets: links that work once, tokens that only look and
 // outlive a restart, files under a strict policy, and the proxy before a coordinator that speaks TLS.
 
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BrowserSession, redeemCode } from '../../src/client/browser-session.ts';
 import { SwarmClient } from '../../src/client/client.ts';
 import { startDashboardProxy } from '../../src/cli/dashboard-proxy.ts';
+import type { Decision } from '../../src/coordinator/decision-log.ts';
 import { until } from '../helpers/condition.ts';
+import { joinSwarm, TestAgent } from '../helpers/test-agent.ts';
 import { TestCoordinator } from '../helpers/test-coordinator.ts';
 import { TestSwarm } from '../helpers/test-swarm.ts';
 
@@ -99,6 +101,33 @@ describe('what it sees', () => {
       expect(attempt.endedAt).toBeGreaterThanOrEqual(attempt.startedAt);
     }
     expect((await viewer.call('timeline', { job: '0123456789abcdef' })).attempts).toEqual([]);
+  });
+});
+
+describe('the decision log', () => {
+  test('has a line for each attempt, with what was planned and what came of it; a restart adds to it', async () => {
+    const decisionLog = join(dashboardDir, 'decisions.jsonl');
+    const coordinator = await TestCoordinator.start({ decisionLog });
+    const joined = await joinSwarm(coordinator.swarm, coordinator.admin, coordinator.url);
+    await using swarm = new TestSwarm(coordinator, await TestAgent.start(joined));
+    const work = { items: { kind: 'count' as const, count: 30 }, params: { msPerItem: 5 }, yieldsParts: false };
+    await swarm.ended(await swarm.submit(work));
+    await coordinator.restart();
+    await swarm.ended(await swarm.submit(work));
+    await coordinator.stop();
+    const lines = (await readFile(decisionLog, 'utf8')).trim().split('\n');
+    const decisions = lines.map((line) => JSON.parse(line) as Decision);
+    expect(decisions.reduce((sum, { start, end }) => sum + end - start, 0)).toBe(60);
+    expect(new Set(decisions.map(({ epoch }) => epoch.split('.')[0]))).toEqual(new Set(['1', '2']));
+    expect(decisions.at(-1)).toMatchObject({
+      ...{ stage: 'stage-0', why: 'fresh', how: 'accepted', planned: { runMs: expect.any(Number) } },
+      real: { endAt: expect.any(Number), runMs: expect.any(Number) },
+    });
+  });
+
+  test('one that cannot be written is said at the start', async () => {
+    const start = TestCoordinator.start({ decisionLog: join(dashboardDir, 'nowhere', 'decisions.jsonl') });
+    await expect(start).rejects.toMatchObject({ code: 'bad-input' });
   });
 });
 
