@@ -32,6 +32,8 @@ import type { Handlers } from './routes.ts';
 
 export type AppOptions = {
   readonly handlers: Handlers;
+  /** Resolves when what the state shows now is durable. */
+  readonly whenDurable: () => Promise<void>;
   readonly gatekeeper: Gatekeeper;
   readonly objects: ObjectStore;
   readonly live: LiveStreams;
@@ -58,7 +60,7 @@ export function createApp(options: AppOptions): Hono {
     member(context);
     throw new SwarmError('not-found', `there is no route ${context.req.method} ${context.req.path}`);
   });
-  for (const name of Object.keys(ROUTES) as RouteName[]) addRow(app, name, options.handlers, identify);
+  for (const name of Object.keys(ROUTES) as RouteName[]) addRow(app, name, options, identify);
 
   app.get(OPENAPI_PATH, (context) => {
     member(context);
@@ -86,13 +88,13 @@ export function createApp(options: AppOptions): Hono {
 function addRow(
   app: Hono,
   name: RouteName,
-  handlers: Handlers,
+  options: Pick<AppOptions, 'handlers' | 'whenDurable'>,
   identify: (context: Context) => Caller | undefined,
 ): void {
   const row = ROUTES[name];
   const path = row.path.replace(/\{(\w+)\}/g, ':$1');
   // The table ties each name to its handler's types; this loop over all names cannot.
-  const handle = handlers[name] as (given: unknown) => unknown;
+  const handle = options.handlers[name] as (given: unknown) => unknown;
   app.on(row.method.toUpperCase(), path, async (context) => {
     const caller = identify(context);
     if (Array.isArray(row.access)) checkAccess(caller, row.access);
@@ -100,7 +102,10 @@ function addRow(
     const query = parseInput(row.query, context.req.query(), 'query');
     // Nothing of a body is read before its sender may send it.
     const body = row.body && (await readBody(context, name, row.body));
-    return context.json((await handle({ params, query, body, caller })) as object);
+    const answer = await handle({ params, query, body, caller });
+    // What a member is shown must outlive a crash; health and handshakes show nothing of the state.
+    if (Array.isArray(row.access)) await options.whenDurable();
+    return context.json(answer as object);
   });
 }
 

@@ -100,7 +100,9 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
     telemetryOf: (peer) => links.telemetryOf(peer),
   });
   let isStopping = false;
+  const whenDurable = (): Promise<void> => engine.durable();
   const live = new LiveStreams({
+    whenDurable,
     toEvent: (job) => {
       const view = toViewContext();
       if (job !== undefined)
@@ -129,7 +131,19 @@ export async function startCoordinator(config: CoordinatorConfig, ports: Coordin
   const { metricsToken } = config;
   const dashboard = await readDashboardFiles(config.dashboardDir);
   const app = createApp({
-    ...{ handlers, gatekeeper, objects, live, metrics, hostGuard, dashboard, logger, version, metricsToken },
+    ...{
+      handlers,
+      whenDurable,
+      gatekeeper,
+      objects,
+      live,
+      metrics,
+      hostGuard,
+      dashboard,
+      logger,
+      version,
+      metricsToken,
+    },
   });
 
   const { server, close: closeServer } = createServer(listening.tls);

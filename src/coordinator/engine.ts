@@ -111,6 +111,18 @@ export class Engine {
     return promise;
   }
 
+  /**
+   * Resolves when all that the state shows now is durable. Whoever shows it to a client looks first and then waits for
+   * this, so that no crash takes back what somebody has seen. Throws 'unavailable'.
+   */
+  async durable(): Promise<void> {
+    try {
+      await this.#loop.durable();
+    } catch (cause) {
+      throw new SwarmError('unavailable', 'the coordinator had to end; try again when it runs', { cause });
+    }
+  }
+
   /** Finishes what was posted, and takes no more. The store is the caller's to close. */
   async stop(): Promise<void> {
     this.#cancelTick();

@@ -20,6 +20,8 @@ const MAX_STREAMS_PER_MEMBER = 32;
 export type LiveStreamsOptions = {
   /** The event for one job, or for the whole swarm. Throws 'not-found'. */
   readonly toEvent: (job: JobId | undefined) => LiveEvent;
+  /** Resolves when what the state shows now is durable. */
+  readonly whenDurable: () => Promise<void>;
 };
 
 export class LiveStreams {
@@ -46,6 +48,7 @@ export class LiveStreams {
     this.#toData(job);
     const stream = new LiveStream({
       toData: () => this.#toData(job),
+      whenDurable: this.#options.whenDurable,
       coalesceMs: job === undefined ? COALESCE_SWARM_MS : COALESCE_JOB_MS,
       onClosed: () => this.#forget(stream, job),
     });
@@ -74,6 +77,7 @@ export class LiveStreams {
 
 type LiveStreamOptions = {
   readonly toData: () => string;
+  readonly whenDurable: () => Promise<void>;
   readonly coalesceMs: number;
   readonly onClosed: () => void;
 };
@@ -113,6 +117,8 @@ class LiveStream {
       const waitMs = this.#sentAt + this.#options.coalesceMs - performance.now();
       if (waitMs > 0) await this.#sleep(waitMs);
       const text = this.#toText();
+      // Looked at first, told when it cannot be taken back.
+      if (text !== undefined) await this.#options.whenDurable();
       if (this.#closed) return;
       if (text !== undefined) return this.#send(text);
       await this.#sleep(this.#options.coalesceMs);

@@ -66,6 +66,15 @@ export class Loop<Body, Effect> {
     return true;
   }
 
+  /**
+   * Resolves when all that was stepped so far is durable. Whoever shows the state to the outside waits for it after
+   * looking, or a crash could take back what somebody saw. Rejects when it will never be.
+   */
+  async durable(): Promise<void> {
+    await this.#tail;
+    if (this.#dead) throw new Error('the loop has ended');
+  }
+
   /** Takes no more events, finishes those it has, and resolves when the last effects are released. */
   async stop(): Promise<void> {
     this.#stopped = true;

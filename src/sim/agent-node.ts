@@ -12,11 +12,11 @@ import type { Outcome, ToCoordinator } from '../protocol/to-coordinator.ts';
 import { Loop } from '../runtime/loop.ts';
 import { simulatedHash } from './fingerprint.ts';
 import type { SimulatedLink } from './network.ts';
-import type { VirtualClock } from './virtual-clock.ts';
+import type { MachineClock } from './machine-clock.ts';
 
 export type AgentOptions = {
   readonly peer: PeerId;
-  readonly clock: VirtualClock;
+  readonly clock: MachineClock;
   readonly prng: Prng;
   readonly msPerItem: number;
   readonly memoryBytes: number;
@@ -31,6 +31,8 @@ export type AgentOptions = {
   readonly connect: (agent: AgentNode) => SimulatedLink | undefined;
   readonly store: (part: ArtifactId) => void;
   readonly onRun: (peer: PeerId, job: JobId) => void;
+  /** It lies about its progress and about how long things took. */
+  readonly isLiar: boolean;
 };
 
 type SimulatedRun = Range & {
@@ -63,6 +65,8 @@ const MAX_MISSED_PINGS = 10;
 export class AgentNode {
   readonly options: AgentOptions;
   #life: Life | undefined;
+  /** How much slower than usual it is: heat, or a game beside. */
+  #slowdown = 1;
 
   constructor(options: AgentOptions) {
     this.options = options;
@@ -70,6 +74,11 @@ export class AgentNode {
 
   get state(): AgentState | undefined {
     return this.#life?.state;
+  }
+
+  /** What it has not ended. */
+  get tasksLeft(): number {
+    return [...(this.state?.tasks.values() ?? [])].filter((task) => task.status.kind !== 'ended').length;
   }
 
   get isUp(): boolean {
@@ -107,6 +116,11 @@ export class AgentNode {
     this.#life = life;
     this.#connect(life);
     this.#beat(life);
+  }
+
+  /** From now on runs take so many times as long as this peer usually needs. */
+  throttle(slowdown: number): void {
+    this.#slowdown = slowdown;
   }
 
   /** kill -9, or the power is gone. */
@@ -210,7 +224,7 @@ export class AgentNode {
     life.firstEpochs.set(task, life.state.tasks.get(task)?.epoch);
     const items = range.end - range.start;
     const failAt = this.#failure(stage, range, prng.chance(flakiness()));
-    const msEach = msPerItem * (0.5 + prng.float());
+    const msEach = msPerItem * this.#slowdown * (0.5 + prng.float());
     const run: SimulatedRun = {
       job,
       stage,
@@ -218,7 +232,7 @@ export class AgentNode {
       end: range.end,
       msEach,
       failAt,
-      startedAt: clock.now(),
+      startedAt: clock.uptimeMs(),
     };
     life.runs.set(task, run);
     for (let i = 1; i <= Math.min(PROGRESS_STEPS, items); i++) {
@@ -226,7 +240,7 @@ export class AgentNode {
       clock.after(msEach * (cursor - range.start), () => {
         const now = life.runs.get(task);
         if (now && cursor <= Math.min(now.end, failAt?.item ?? now.end))
-          life.loop.post({ kind: 'task-progressed', task, cursor });
+          life.loop.post({ kind: 'task-progressed', task, cursor: this.#tellCursor(cursor, range) });
       });
     }
     this.#finishLater(life, task, run);
@@ -238,7 +252,7 @@ export class AgentNode {
     const { stage, start, end, msEach, failAt, startedAt } = run;
     const failure = failAt && failAt.item < end ? failAt : undefined;
     const atMs = startedAt + msEach * Math.max((failure?.item ?? end) - start, 0.1);
-    clock.after(Math.max(0, atMs - clock.now()), () => {
+    clock.after(Math.max(0, atMs - clock.uptimeMs()), () => {
       if (this.#life !== life || life.runs.get(task) !== run) return;
       life.runs.delete(task);
       if (life.stopping.has(task)) return this.#end(life, task, { kind: 'stopped' });
@@ -252,7 +266,7 @@ export class AgentNode {
   #shrink(life: Life, task: TaskId, until: number): void {
     const run = life.runs.get(task);
     if (!run) return;
-    const begun = run.start + Math.floor((this.options.clock.now() - run.startedAt) / run.msEach) + 1;
+    const begun = run.start + Math.floor((this.options.clock.uptimeMs() - run.startedAt) / run.msEach) + 1;
     const end = Math.min(run.end, Math.max(until, begun));
     const shorter = { ...run, end };
     life.runs.set(task, shorter);
@@ -269,10 +283,20 @@ export class AgentNode {
       this.#end(life, task, {
         kind: 'done',
         part: { id, sizeBytes: 1, signature: 'simulated' },
-        durationMs,
+        durationMs: this.#tellDuration(durationMs),
         end: range.end,
       });
     });
+  }
+
+  #tellCursor(cursor: number, { start, end }: Range): number {
+    const { isLiar, prng } = this.options;
+    return isLiar ? prng.int(start, end) : cursor;
+  }
+
+  #tellDuration(durationMs: number): number {
+    const { isLiar, prng } = this.options;
+    return isLiar ? prng.pick([0, durationMs, 1_000 * durationMs, 1e12]) : durationMs;
   }
 
   #end(life: Life, task: TaskId, outcome: Outcome): void {

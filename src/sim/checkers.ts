@@ -6,11 +6,12 @@ import type { Event } from '../core/event.ts';
 import type { StoredRecord } from '../core/change.ts';
 import { checkInvariants, checkNothingIdle } from '../core/invariants.ts';
 import { durableRecords } from '../core/recover.ts';
-import { isEnded } from '../core/job.ts';
-import type { JobStatus, State } from '../core/state.ts';
-import type { Epoch, JobId, PeerId, StageId } from '../lib/ids.ts';
+import type { Attempt, JobStatus, State } from '../core/state.ts';
+import type { Epoch, JobId, KeyId, PeerId, StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import { RangeSet } from '../lib/range-set.ts';
+import { ClientHistory } from './client-history.ts';
+import { SchedulingCheckers } from './scheduling-checkers.ts';
 
 export class Violation extends Error {
   override readonly name = 'Violation';
@@ -21,14 +22,20 @@ export class Checkers {
   readonly #submitted = new Set<JobId>();
   readonly #canceled = new Set<JobId>();
   readonly #accepted = new Map<StageId, RangeSet>();
-  readonly #ended = new Map<JobId, JobStatus>();
   readonly #toldToStop = new Set<Epoch>();
   readonly #heardAt = new Map<PeerId, number>();
+  readonly #history = new ClientHistory();
+  readonly #scheduling = new SchedulingCheckers();
   #finishedAtStart = 0;
   steps = 0;
 
+  /** Before every step: what it is about may be gone afterwards. */
+  before(state: State, event: Event): ReadonlyMap<Epoch, Attempt> {
+    return this.#scheduling.attemptsOf(state, event);
+  }
+
   /** After every step. INV-7 is checked when work has just been handed out. */
-  onStepped(state: State, event: Event, effects: readonly Effect[]): void {
+  onStepped(state: State, event: Event, effects: readonly Effect[], before: ReadonlyMap<Epoch, Attempt>): void {
     this.steps++;
     this.#checkToldToStop(state, effects);
     this.#checkLeases(state, event);
@@ -38,6 +45,7 @@ export class Checkers {
         `INV-1: ${state.counters.accepted} items were accepted since the start, ${countFinished(state) - this.#finishedAtStart} are finished`,
       );
     if (event.kind === 'schedule') this.#fail(checkNothingIdle(state, event.at));
+    this.#fail(this.#scheduling.check(state, event, effects, before));
   }
 
   /** INV-8: whoever is within reach and holds what is canceled has been told; the others are told when they come back. */
@@ -64,12 +72,25 @@ export class Checkers {
     }
   }
 
+  /** A moment in the clients' lives. */
+  get moment(): number {
+    return this.#history.moment;
+  }
+
+  /** A client that asked at a moment was told of a job's status. */
+  onStatusSeen(job: JobId, status: JobStatus | undefined, askedAt: number): void {
+    const violation = this.#history.take(job, status, askedAt);
+    if (violation !== undefined) throw new Violation(`linearizability: ${violation}`);
+  }
+
   onSubmitAcknowledged(job: JobId): void {
     this.#submitted.add(job);
+    this.#history.noteSubmitted(job);
   }
 
   onCancelAcknowledged(job: JobId): void {
     this.#canceled.add(job);
+    this.onStatusSeen(job, { kind: 'canceled', at: 0, by: '' as KeyId }, this.moment);
   }
 
   /** An agent was told that its result is durable and has forgotten it. */
@@ -94,7 +115,6 @@ export class Checkers {
       if (state.jobs.get(job)?.status.kind !== 'canceled')
         throw new Violation(`INV-4: the cancel of ${job} was acknowledged and is gone`);
     this.#checkResults(state);
-    this.#checkEnded(state);
   }
 
   /** INV-9: what the store holds is what the state says, and nothing else. */
@@ -108,15 +128,6 @@ export class Checkers {
       );
   }
 
-  /** Once ended, a job stays as it ended. */
-  #checkEnded(state: State): void {
-    for (const [id, status] of this.#ended) {
-      const now = state.jobs.get(id)?.status;
-      if (now?.kind !== status.kind)
-        throw new Violation(`INV-4: job ${id} had ended as ${status.kind} and is ${now?.kind}`);
-    }
-  }
-
   #checkResults(state: State): void {
     for (const [stageId, ranges] of this.#accepted) {
       const stage = state.stages.get(stageId);
@@ -126,11 +137,6 @@ export class Checkers {
             `INV-4: the result [${range.start}, ${range.end}) of ${stageId} was acknowledged and is gone`,
           );
     }
-  }
-
-  /** A caller saw the end of a job: it may not change any more. */
-  onEndSeen(id: JobId, status: JobStatus): void {
-    if (isEnded(status)) this.#ended.set(id, status);
   }
 
   #fail(violations: readonly string[]): void {

@@ -4,6 +4,7 @@
 import type { EventBody, RequestId } from '../core/event.ts';
 import type { JobId, KeyId, PeerId } from '../lib/ids.ts';
 import type { Effect } from '../core/effect.ts';
+import type { JobStatus } from '../core/state.ts';
 import type { Prng } from '../lib/prng.ts';
 import type { JobSpec } from '../protocol/job-spec.ts';
 import type { Checkers } from './checkers.ts';
@@ -17,23 +18,29 @@ type RequestBody = Extract<EventBody, { request: RequestId }>;
 export type RequestDraft = RequestBody extends infer R ? (R extends RequestBody ? Omit<R, 'request'> : never) : never;
 
 const RETRY_MS = 3_000;
+const LOOK_MS = 5;
+
+/** Asks for a job's status, undefined for none; no answer while nobody can give one. */
+type ReadJob = (job: JobId, tell: (status: JobStatus | undefined) => void) => void;
 
 export class ClientNode {
   readonly #clock: VirtualClock;
   readonly #prng: Prng;
   readonly #checkers: Checkers;
   readonly #post: (event: EventBody) => boolean;
+  readonly #read: ReadJob;
   readonly #waiting = new Map<RequestId, (reply: Reply) => void>();
+  readonly #watched: JobId[] = [];
+  #isLooking = false;
   #requests = 0;
-  /** Jobs whose submission was acknowledged. */
-  readonly submitted: JobId[] = [];
   readonly refusals: string[] = [];
 
-  constructor(clock: VirtualClock, prng: Prng, checkers: Checkers, post: (event: EventBody) => boolean) {
+  constructor(clock: VirtualClock, prng: Prng, checkers: Checkers, post: (event: EventBody) => boolean, read: ReadJob) {
     this.#clock = clock;
     this.#prng = prng;
     this.#checkers = checkers;
     this.#post = post;
+    this.#read = read;
   }
 
   enrol(key: KeyId, role: 'peer' | 'submitter'): void {
@@ -45,10 +52,10 @@ export class ClientNode {
 
   submit(spec: JobSpec, submitter: KeyId, onAccepted: (job: JobId) => void): void {
     const { jobId, envelope } = signSpec(spec, submitter);
+    this.#watched.push(jobId);
     this.#request({ kind: 'job-submitted', jobId, submitter, spec, envelope }, (reply) => {
       this.#expectOk(reply);
       this.#checkers.onSubmitAcknowledged(jobId);
-      this.submitted.push(jobId);
       onAccepted(jobId);
     });
   }
@@ -69,6 +76,17 @@ export class ClientNode {
     this.#request({ kind: 'peer-drained', peer, drained: true }, () =>
       this.#clock.after(durationMs, () => this.#request({ kind: 'peer-drained', peer, drained: false }, () => {})),
     );
+  }
+
+  /** Something changed: a live stream looks at the jobs, at once or a little later. What it was told may not be taken back. */
+  onChanged(): void {
+    if (this.#isLooking || this.#watched.length === 0) return;
+    this.#isLooking = true;
+    this.#clock.after(this.#prng.exponential(LOOK_MS), () => {
+      this.#isLooking = false;
+      const askedAt = this.#checkers.moment;
+      for (const job of this.#watched) this.#read(job, (status) => this.#checkers.onStatusSeen(job, status, askedAt));
+    });
   }
 
   onReply(reply: Reply): void {

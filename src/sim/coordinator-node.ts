@@ -13,7 +13,7 @@ import type { Report, ToCoordinator } from '../protocol/to-coordinator.ts';
 import { Loop } from '../runtime/loop.ts';
 import type { SimulatedDisk } from './disk.ts';
 import type { SimulatedLink } from './network.ts';
-import type { VirtualClock } from './virtual-clock.ts';
+import type { MachineClock } from './machine-clock.ts';
 
 export type StepFunction = (state: State, event: Event) => Step;
 type ReplyEffect = Extract<Effect, { kind: 'reply' }>;
@@ -21,15 +21,17 @@ type ReplyEffect = Extract<Effect, { kind: 'reply' }>;
 const TICK_MS = 500;
 
 export type CoordinatorOptions = {
-  readonly clock: VirtualClock;
+  readonly clock: MachineClock;
   readonly disk: SimulatedDisk;
   readonly limits: Limits;
   readonly step: StepFunction;
   readonly commit: (changes: readonly Change[]) => Promise<void>;
   /** Whether a part's bytes are where results are kept. */
   readonly isStored: (partId: string) => boolean;
-  /** Called after every step with what happened. */
-  readonly onStepped: (state: State, event: Event, effects: readonly Effect[]) => void;
+  /** Called around every step. */
+  readonly onStep: (state: State, event: Event, carryOut: () => Step) => Step;
+  /** A planted bug: what was read is told before it is durable. */
+  readonly tellsAtOnce?: boolean;
   readonly onReply: (reply: ReplyEffect) => void;
   readonly onStarted: (state: State) => void;
   /** The process ended by itself, because a commit failed. */
@@ -59,15 +61,11 @@ export class CoordinatorNode {
   }
 
   start(): void {
-    const { clock, disk, limits, onStepped, onStarted } = this.#options;
+    const { clock, disk, limits, onStep, onStarted } = this.#options;
     const recovered = recover(disk.records(), disk.nextIncarnation(), limits);
     if (!recovered.ok) throw new Error(`recovery failed: ${recovered.error.message}`);
     const state = recovered.value;
-    const step = (event: Event): Step => {
-      const stepped = this.#options.step(state, event);
-      onStepped(state, event, stepped.effects);
-      return stepped;
-    };
+    const step = (event: Event): Step => onStep(state, event, () => this.#options.step(state, event));
     const loop: Loop<EventBody, Effect> = new Loop({
       machine: { step, afterBatch: { kind: 'schedule' } },
       clock,
@@ -79,6 +77,18 @@ export class CoordinatorNode {
     this.#life = life;
     this.#tick(life);
     onStarted(state);
+  }
+
+  /** Reads, and tells what was read when it is durable, as the real one answers; never, when it does not become so. */
+  read<T>(look: (state: State) => T, tell: (seen: T) => void): void {
+    const life = this.#life;
+    if (!life) return;
+    const seen = look(life.state);
+    if (this.#options.tellsAtOnce === true) return tell(seen);
+    life.loop.durable().then(
+      () => tell(seen),
+      () => undefined,
+    );
   }
 
   /** kill -9. */

@@ -1,5 +1,6 @@
-// Owns the simulated disk of the coordinator: commits take time, may fail, and a crash keeps a prefix of those under
-// way. What was acknowledged is always kept.
+// Owns the simulated disk of the coordinator: commits take time, sometimes long, may fail, and a crash keeps a prefix of
+// those under way. A transaction is there wholly or not at all, as SQLite's log has it: a torn write is one that is not.
+// One whose fsync failed may be there all the same. What was acknowledged is always kept.
 
 import type { Change, StoredRecord } from '../core/change.ts';
 import type { Prng } from '../lib/prng.ts';
@@ -12,13 +13,17 @@ type Pending = {
   readonly reject: (error: Error) => void;
 };
 
+const COMMIT_MS = 4;
+const SLOW_COMMIT_MS = 400;
+
 export class SimulatedDisk {
   readonly #records = new Map<string, StoredRecord>();
   readonly #clock: VirtualClock;
   readonly #prng: Prng;
   #pending: Pending[] = [];
   #incarnation = 0;
-  /** Chance that a commit fails as on a full disk; set to 0 in the liveness phase. */
+  #slowUntilMs = 0;
+  /** Chance that a commit fails, as on a full disk or by its fsync; set to 0 in the liveness phase. */
   failureChance = 0;
   commits = 0;
 
@@ -45,9 +50,15 @@ export class SimulatedDisk {
   commit(changes: readonly Change[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const pending = { changes, resolve, reject };
+      const meanMs = this.#clock.elapsedMs < this.#slowUntilMs ? SLOW_COMMIT_MS : COMMIT_MS;
       this.#pending.push(pending);
-      this.#clock.after(this.#prng.exponential(4), () => this.#finishUpTo(pending));
+      this.#clock.after(this.#prng.exponential(meanMs), () => this.#finishUpTo(pending));
     });
+  }
+
+  /** For a while every commit takes long: a card that tidies up. */
+  slowDown(durationMs: number): void {
+    this.#slowUntilMs = this.#clock.elapsedMs + durationMs;
   }
 
   /** The machine stops: of the commits under way, the first few may have reached the disk. */
@@ -62,6 +73,7 @@ export class SimulatedDisk {
     for (const { changes, resolve, reject } of this.#pending.splice(0, count)) {
       if (this.#prng.chance(this.failureChance)) {
         this.#pending = [];
+        if (this.#prng.chance(0.5)) this.#apply(changes);
         return reject(new SwarmError('disk-full', 'the simulated disk is full'));
       }
       this.#apply(changes);

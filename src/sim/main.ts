@@ -4,14 +4,19 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { sumCoverage, toCoverageTable } from './coverage.ts';
 import { PLANTS, type Plant } from './plant.ts';
-import { runSeed, type RunReport } from './run.ts';
+import { minimise } from './minimise.ts';
+import { runSeed, type RunOptions, type RunReport } from './run.ts';
 
 const HELP = `Runs the production cores under a virtual clock with seeded faults and checks the invariants after every step.
 
   npm run sim -- --seed 17                  one seed, in detail
   npm run sim -- --seeds 500 --from 1       many seeds, on all cores
   npm run sim -- --seeds 200 --plant no-epoch-check   with a bug put in on purpose: it must be found
+  npm run sim -- --seeds 1000 --coverage    also which fault met what, and what never met
+  npm run sim -- --seed 17 --minimise       of a seed that fails: the few faults that it takes
+  npm run sim -- --seed 17 --only sleep:2,link-cut:1 --off flakiness   those alone
 
 Exits with 1 when an invariant is violated or two runs of a seed differ.
 Planted bugs: ${PLANTS.join(', ')}.`;
@@ -23,8 +28,7 @@ type Share = {
   readonly plant: Plant | undefined;
 };
 
-async function runTwice(seed: number, plant: Plant | undefined): Promise<RunReport> {
-  const options = plant === undefined ? { seed } : { seed, plant };
+async function runTwice(options: RunOptions): Promise<RunReport> {
   const first = await runSeed(options);
   const second = await runSeed(options);
   if (first.stateHash === second.stateHash || first.violation !== undefined) return first;
@@ -35,7 +39,8 @@ async function runTwice(seed: number, plant: Plant | undefined): Promise<RunRepo
 }
 
 async function runShare({ first, count, stride, plant }: Share): Promise<void> {
-  for (let i = 0; i < count; i++) parentPort?.postMessage(await runTwice(first + i * stride, plant));
+  for (let i = 0; i < count; i++)
+    parentPort?.postMessage(await runTwice({ seed: first + i * stride, ...(plant && { plant }) }));
 }
 
 function parsePlant(text: string | undefined): Plant | undefined {
@@ -87,6 +92,10 @@ async function main(): Promise<number> {
       seeds: { type: 'string', default: '100' },
       from: { type: 'string', default: '1' },
       plant: { type: 'string' },
+      only: { type: 'string' },
+      off: { type: 'string' },
+      coverage: { type: 'boolean', default: false },
+      minimise: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -95,16 +104,40 @@ async function main(): Promise<number> {
     return 0;
   }
   const plant = parsePlant(values.plant);
+  const one: RunOptions = {
+    ...{ seed: parseCount(values.seed ?? '0', 'seed'), ...(plant && { plant }) },
+    ...(values.only !== undefined && { only: new Set(values.only.split(',')) }),
+    ...(values.off !== undefined && { off: new Set(values.off.split(',')) }),
+  };
+  if (values.minimise) return printMinimised(one);
   const startedAt = performance.now();
   const reports =
     values.seed === undefined
       ? await runMany(parseCount(values.from, 'from'), parseCount(values.seeds, 'seeds'), plant)
-      : [await runTwice(parseCount(values.seed, 'seed'), plant)];
+      : [await runTwice(one)];
   const violated = reports.filter((report) => report.violation !== undefined);
   for (const report of violated.slice(0, 10)) printViolation(report, plant);
   if (values.seed !== undefined) for (const report of reports) console.log(`${describe(report)}\n  mix: ${report.mix}`);
+  if (values.coverage) console.log(toCoverageTable(sumCoverage(reports)));
   printSummary(reports, violated.length, performance.now() - startedAt);
   return violated.length > 0 ? 1 : 0;
+}
+
+/** Says which faults a failing seed takes, and how to see it again. */
+async function printMinimised(options: RunOptions): Promise<number> {
+  const found = await minimise(options);
+  if (!found) {
+    console.log(`seed ${options.seed} does not fail: there is nothing to make smaller`);
+    return 0;
+  }
+  const { report, strikes, off, runs } = found;
+  console.log(`VIOLATION ${report.violation}`);
+  console.log(`takes ${strikes.length} strikes of ${runs} runs' search, and of luck: ${report.mix}`);
+  for (const { name, atMs } of strikes) console.log(`  ${(atMs / 1_000).toFixed(3).padStart(8)} s  ${name}`);
+  const names = strikes.map(({ name }) => name).join(',') || 'none';
+  const plant = options.plant ? ` --plant ${options.plant}` : '';
+  console.log(`  again with: npm run sim -- --seed ${options.seed}${plant} --only ${names} --off ${off.join(',')}`);
+  return 1;
 }
 
 function printSummary(reports: readonly RunReport[], violated: number, wallMs: number): void {

@@ -8,6 +8,7 @@ import type { Event } from '../core/event.ts';
 import type { Epoch, StageId } from '../lib/ids.ts';
 import type { Range } from '../lib/range-set.ts';
 import { addPending } from '../core/line.ts';
+import type { Estimate } from '../core/schedule/estimate.ts';
 import { acceptRange } from '../core/stage.ts';
 import type { RetryRecord, State } from '../core/state.ts';
 import type { Device } from '../protocol/device.ts';
@@ -26,6 +27,9 @@ export const PLANTS = [
   'memory-promised-twice',
   'cancel-lost-at-reconnect',
   'loser-not-stopped',
+  'fair-share-starvation',
+  'stale-estimate-never-decays',
+  'shows-what-is-not-durable',
 ] as const;
 export type Plant = (typeof PLANTS)[number];
 
@@ -34,6 +38,7 @@ export function plantedStep(plant: Plant | undefined): StepFunction {
   switch (plant) {
     case undefined:
     case 'answers-before-commit':
+    case 'shows-what-is-not-durable':
       return step;
     case 'no-epoch-check':
       return withoutEpochCheck();
@@ -54,6 +59,10 @@ export function plantedStep(plant: Plant | undefined): StepFunction {
       return loseCancel;
     case 'loser-not-stopped':
       return keepLoser;
+    case 'fair-share-starvation':
+      return starve;
+    case 'stale-estimate-never-decays':
+      return withoutRelearning();
   }
 }
 
@@ -132,6 +141,28 @@ function keepLoser(state: State, event: Event): Step {
   const { changes, effects } = step(state, event);
   const isCancel = (effect: Effect): boolean => effect.kind === 'send' && effect.message.type === 'cancel';
   return { changes, effects: event.kind === 'reported' ? effects.filter((effect) => !isCancel(effect)) : effects };
+}
+
+/** One of the submitters counts as having had more than anybody ever could. */
+function starve(state: State, event: Event): Step {
+  const [victim] = [...state.lines.keys()].sort();
+  if (victim !== undefined) state.shares.set(victim, { ms: Number.MAX_SAFE_INTEGER, at: event.at });
+  return step(state, event);
+}
+
+/** The first that is learned of a peer's speed is believed for ever. */
+function withoutRelearning(): StepFunction {
+  const first = new Map<string, Estimate>();
+  return (state, event) => {
+    const stepped = step(state, event);
+    for (const pairs of state.estimates.pairs.values())
+      for (const [peer, estimate] of pairs) {
+        const kept = first.get(estimate.id) ?? estimate;
+        first.set(estimate.id, kept);
+        pairs.set(peer, { ...kept, at: event.at });
+      }
+    return stepped;
+  };
 }
 
 /** A report is believed for whatever range its epoch once stood for, as if epochs did not fence. */

@@ -11,15 +11,23 @@ import { Checkers, Violation } from './checkers.ts';
 import { ClientNode } from './client-node.ts';
 import { CoordinatorNode } from './coordinator-node.ts';
 import { SimulatedDisk } from './disk.ts';
-import { describeFaultMix, drawFaultMix, type FaultKind, type FaultMix } from './faults.ts';
+import { describeFaultMix, drawFaultMix, isPoison, switchOff, type FaultMix } from './faults.ts';
 import { Fingerprint, simulatedHash } from './fingerprint.ts';
 import { drawJob } from './job-draw.ts';
+import { MachineClock } from './machine-clock.ts';
 import { SimulatedLink } from './network.ts';
 import { plantedCommit, plantedStep, type Plant } from './plant.ts';
 import { openSpec } from './signature.ts';
+import { Strikes, type Strike } from './strikes.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
-export type RunOptions = { readonly seed: number; readonly plant?: Plant };
+export type RunOptions = {
+  readonly seed: number;
+  readonly plant?: Plant;
+  /** Only these strikes happen, by name, and these faults of the mix are switched off: to find which ones matter. */
+  readonly only?: ReadonlySet<string>;
+  readonly off?: ReadonlySet<string>;
+};
 
 export type RunReport = {
   readonly seed: number;
@@ -29,6 +37,8 @@ export type RunReport = {
   readonly virtualMs: number;
   readonly jobs: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
+  readonly coverage: Readonly<Record<string, number>>;
+  readonly strikes: readonly Strike[];
   readonly mix: string;
 };
 
@@ -73,52 +83,71 @@ class Run {
   readonly #parts = new Set<string>();
   readonly #fingerprint = new Fingerprint();
   readonly #submitters: KeyId[];
-  readonly #faults: Record<string, number> = {};
+  readonly #strikes: Strikes;
+  readonly #coordinatorClock: MachineClock;
   #links = 0;
   #checkedCommits = 0;
   #healed = false;
   #failure: Error | undefined;
 
-  constructor({ seed, plant }: RunOptions) {
+  constructor({ seed, plant, only, off }: RunOptions) {
     this.#seed = seed;
     this.#prng = new Prng(seed);
-    this.#mix = drawFaultMix(this.#prng);
+    this.#mix = switchOff(drawFaultMix(this.#prng), off);
+    this.#coordinatorClock = new MachineClock(this.#clock);
     this.#disk = new SimulatedDisk(this.#clock, this.#prng.fork());
     this.#disk.failureChance = this.#mix.diskFailureChance;
     this.#submitters = [toKey('submitter-1'), toKey('submitter-2')];
     this.#coordinator = new CoordinatorNode({
-      clock: this.#clock,
+      clock: this.#coordinatorClock,
       disk: this.#disk,
       limits: LIMITS,
       step: plantedStep(plant),
       commit: plantedCommit(plant, this.#disk),
+      tellsAtOnce: plant === 'shows-what-is-not-durable',
       isStored: (part) => this.#parts.has(part),
-      onStepped: (state, event, effects) => {
+      onStep: (state, event, carryOut) => {
+        const before = this.#checkers.before(state, event);
+        const stepped = carryOut();
+        if (event.kind === 'reported' || event.kind === 'job-submitted') this.#client.onChanged();
         this.#fingerprint.add(`${event.at}${event.kind}${state.attemptCounter}`);
-        this.#checkers.onStepped(state, event, effects);
+        this.#checkers.onStepped(state, event, stepped.effects, before);
+        return stepped;
       },
       onReply: (reply) => this.#client.onReply(reply),
       onStarted: (state) => this.#checkers.onRecovered(state, this.#disk.records()),
       onExit: (reason) => {
         // Only a failed commit may end the process; a violation inside a step must surface.
-        if (reason instanceof Error && reason.name === 'SwarmError') this.#onDiskFull();
+        if (reason instanceof Error && reason.name === 'SwarmError') this.#onDiskFailed();
         else this.#failure = reason instanceof Error ? reason : new Error(String(reason));
       },
     });
-    this.#client = new ClientNode(this.#clock, this.#prng.fork(), this.#checkers, (event) =>
-      this.#coordinator.post(event),
+    this.#client = new ClientNode(
+      this.#clock,
+      this.#prng.fork(),
+      this.#checkers,
+      (event) => this.#coordinator.post(event),
+      (job, tell) => this.#coordinator.read((state) => state.jobs.get(job)?.status, this.#guard(tell)),
     );
+    this.#strikes = new Strikes({
+      ...{ clock: this.#clock, prng: this.#prng.fork(), ...(only && { only }) },
+      isOver: () => this.#healed,
+      state: () => this.#coordinator.state,
+      circumstances: () => ({
+        'commit under way': !this.#disk.isQuiet,
+        'report unacknowledged': this.#agents.some(({ state }) =>
+          [...(state?.tasks.values() ?? [])].some(({ status }) => status.kind === 'ended'),
+        ),
+        'machine asleep': this.#agents.some(({ options }) => options.clock.isAsleep),
+      }),
+    });
   }
 
   async play(): Promise<void> {
     this.#coordinator.start();
     this.#createFleet();
     this.#createJobs();
-    this.#plan('coordinator-crash', this.#mix.coordinatorCrashMs, () => this.#crashCoordinator());
-    this.#plan('agent-crash', this.#mix.agentCrashMs, () => this.#crashAgent());
-    this.#plan('link-cut', this.#mix.linkCutMs, () => this.#prng.pick(this.#agents).link?.cut());
-    this.#plan('link-silent', this.#mix.linkSilentMs, () => this.#prng.pick(this.#agents).link?.goSilent());
-    this.#plan('drain', 20_000, () => this.#client.drainFor(this.#prng.pick(this.#agents).options.peer, 5_000));
+    this.#planFaults();
     await this.#playUntil(SAFETY_MS, () => false);
     this.#heal();
     await this.#playUntil(SAFETY_MS + LIVENESS_MS, () => this.#isSettled());
@@ -137,7 +166,9 @@ class Run {
       steps: this.#checkers.steps,
       virtualMs: this.#clock.elapsedMs,
       jobs,
-      faults: this.#faults,
+      faults: this.#strikes.counts(),
+      coverage: this.#strikes.coverage,
+      strikes: this.#strikes.happened,
       mix: describeFaultMix(this.#mix),
     };
   }
@@ -156,7 +187,8 @@ class Run {
     const accepted = new Set<JobId>();
     const agent = new AgentNode({
       peer,
-      clock: this.#clock,
+      clock: new MachineClock(this.#clock, this.#mix.clockSkewMs * (prng.float() - 0.5)),
+      isLiar: prng.chance(this.#mix.liarChance),
       prng,
       msPerItem: prng.pick([2, 10, 40, 100]),
       // One peer has room for every stage, so that every job can end.
@@ -188,7 +220,7 @@ class Run {
       id,
       this.#clock,
       this.#prng.fork(),
-      this.#mix.meanDelayMs,
+      { meanDelayMs: this.#mix.meanDelayMs, bytesPerMs: this.#mix.linkBytesPerMs },
       {
         onMessages: (messages) => {
           for (const message of messages) if (message.type === 'ack') this.#noteAcknowledged(agent, message.epochs);
@@ -221,55 +253,78 @@ class Run {
       const spec = drawJob(this.#prng.fork(), toKey('swarm'), i);
       this.#clock.after(this.#prng.int(0, 15_000), () =>
         this.#client.submit(spec, submitter, (job) => {
-          if (this.#prng.chance(0.2)) this.#later('cancel', 10_000, () => this.#client.cancel(job, submitter));
-          if (this.#prng.chance(0.2)) this.#later('pause', 5_000, () => this.#client.pauseFor(job, submitter, 4_000));
+          if (this.#prng.chance(0.2)) this.#strikes.once('cancel', 10_000, () => this.#client.cancel(job, submitter));
+          if (this.#prng.chance(0.2))
+            this.#strikes.once('pause', 5_000, () => this.#client.pauseFor(job, submitter, 4_000));
         }),
       );
     }
   }
 
-  #later(kind: FaultKind, withinMs: number, act: () => void): void {
-    this.#clock.after(this.#prng.int(0, withinMs), () => {
-      this.#count(kind);
-      act();
-    });
+  #planFaults(): void {
+    const { mix, strikes } = { mix: this.#mix, strikes: this.#strikes };
+    const agent = (prng: Prng) => prng.pick(this.#agents);
+    strikes.recur('coordinator-crash', mix.coordinatorCrashMs, (prng) =>
+      prng.chance(0.5) ? this.#crashCoordinator(prng) : this.#crashAtNextCommit(prng),
+    );
+    strikes.recur('agent-crash', mix.agentCrashMs, (prng) => this.#crashAgent(prng));
+    strikes.recur('link-cut', mix.linkCutMs, (prng) => agent(prng).link?.cut());
+    strikes.recur('link-silent', mix.linkSilentMs, (prng) => agent(prng).link?.goSilent());
+    strikes.recur('link-one-way', mix.linkOneWayMs, (prng) =>
+      agent(prng).link?.goSilent(prng.pick(['agent', 'coordinator'])),
+    );
+    strikes.recur('slow-disk', mix.slowDiskMs, (prng) => this.#disk.slowDown(prng.int(500, 5_000)));
+    strikes.recur('sleep', mix.sleepMs, (prng) => agent(prng).options.clock.sleep(prng.int(500, 15_000)));
+    strikes.recur('throttle', mix.throttleMs, (prng) => agent(prng).throttle(prng.pick([1, 3, 10])));
+    strikes.recur('clock-jump', mix.clockJumpMs, (prng) => this.#jumpClock(prng));
+    strikes.recur('drain', 20_000, (prng) => this.#client.drainFor(agent(prng).options.peer, 5_000));
   }
 
-  /** Lets a fault come again and again, at random, until the run is healed. */
-  #plan(kind: FaultKind, meanMs: number, strike: () => void): void {
-    if (!Number.isFinite(meanMs)) return;
-    this.#clock.after(this.#prng.exponential(meanMs), () => {
+  #jumpClock(prng: Prng): void {
+    const clocks = [this.#coordinatorClock, ...this.#agents.map(({ options }) => options.clock)];
+    prng.pick(clocks).jump(prng.pick([-60_000, -2_000, 2_000, 60_000]));
+  }
+
+  /** What a promise's callback throws must end the run, as what a step throws does. */
+  #guard<T>(act: (value: T) => void): (value: T) => void {
+    return (value) => {
+      try {
+        act(value);
+      } catch (error) {
+        this.#failure = error instanceof Error ? error : new Error(String(error));
+      }
+    };
+  }
+
+  /** In the middle of things rather than at any time: most of the time nothing is being written. */
+  #crashAtNextCommit(prng: Prng): void {
+    this.#clock.after(1, () => {
       if (this.#healed) return;
-      this.#count(kind);
-      strike();
-      this.#plan(kind, meanMs, strike);
+      if (this.#disk.isQuiet) this.#crashAtNextCommit(prng);
+      else this.#clock.after(prng.exponential(3), () => this.#healed || this.#crashCoordinator(prng));
     });
   }
 
-  #count(kind: FaultKind): void {
-    this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
-  }
-
-  #crashCoordinator(): void {
+  #crashCoordinator(prng: Prng): void {
     this.#coordinator.crash();
-    this.#restartCoordinatorLater();
+    this.#restartCoordinatorLater(prng);
   }
 
-  #onDiskFull(): void {
-    this.#count('disk-full');
-    this.#restartCoordinatorLater();
+  #onDiskFailed(): void {
+    this.#strikes.note('disk-failed');
+    this.#restartCoordinatorLater(this.#prng);
   }
 
-  #restartCoordinatorLater(): void {
-    this.#clock.after(this.#prng.int(50, 6_000), () => {
+  #restartCoordinatorLater(prng: Prng): void {
+    this.#clock.after(prng.int(50, 6_000), () => {
       if (!this.#coordinator.isUp) this.#coordinator.start();
     });
   }
 
-  #crashAgent(): void {
-    const agent = this.#prng.pick(this.#agents);
+  #crashAgent(prng: Prng): void {
+    const agent = prng.pick(this.#agents);
     agent.crash();
-    this.#clock.after(this.#prng.int(50, 10_000), () => {
+    this.#clock.after(prng.int(50, 10_000), () => {
       if (!agent.isUp) agent.start();
     });
   }
@@ -278,7 +333,10 @@ class Run {
     this.#healed = true;
     this.#disk.failureChance = 0;
     if (!this.#coordinator.isUp) this.#coordinator.start();
-    for (const agent of this.#agents) if (!agent.isUp) agent.start();
+    for (const agent of this.#agents) {
+      agent.throttle(1);
+      if (!agent.isUp) agent.start();
+    }
   }
 
   /** Runs until `done` or a virtual time, letting promises settle after each thing. */
@@ -309,13 +367,13 @@ class Run {
     if (!state || this.#client.isWaiting || !this.#disk.isQuiet) return false;
     const isOver = [...state.jobs.values()].every((job) => isEnded(job.status)) && state.attempts.size === 0;
     // A peer that was out of reach when its work was canceled learns it when it is back.
-    return isOver && this.#agents.every((agent) => tasksLeft(agent) === 0);
+    return isOver && this.#agents.every((agent) => agent.tasksLeft === 0);
   }
 
   #describeWorkers(): string {
     return this.#agents
-      .filter((agent) => tasksLeft(agent) > 0)
-      .map((agent) => `; ${agent.options.peer} still works on ${tasksLeft(agent)} tasks (INV-8)`)
+      .filter((agent) => agent.tasksLeft > 0)
+      .map((agent) => `; ${agent.options.peer} still works on ${agent.tasksLeft} tasks (INV-8)`)
       .join('');
   }
 
@@ -328,21 +386,11 @@ class Run {
   }
 }
 
-/** What an agent has not ended. */
-function tasksLeft(agent: AgentNode): number {
-  return [...(agent.state?.tasks.values() ?? [])].filter((task) => task.status.kind !== 'ended').length;
-}
-
 function describeOpen(state: State): string {
   const jobs = [...state.jobs.values()]
     .filter((job) => !isEnded(job.status))
     .map((job) => `${job.id} ${job.status.kind}`);
   return `jobs [${jobs.join(', ')}], ${state.attempts.size} attempts`;
-}
-
-/** Whether an item is poison is a property of the item, the same wherever and whenever it runs. */
-function isPoison(stage: string, item: number, chance: number): boolean {
-  return chance > 0 && new Prng(Number.parseInt(simulatedHash(`${stage}@${item}`).slice(0, 8), 16)).chance(chance);
 }
 
 function toKey(name: string): KeyId {
