@@ -1,14 +1,16 @@
-// Owns an agent process of the dispatch benchmark: a real agent that joined by an invite, with room for many tasks.
+// Owns a process of the dispatch benchmarks: real agents that joined by invites, with room for many tasks. Arguments:
+// slots, backlog, and the agents' homes.
 
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startAgent } from '../src/agent/agent.ts';
 
 const APP_DIR = fileURLToPath(new URL('..', import.meta.url));
-const [dir = '', name = ''] = process.argv.slice(2);
+const [slots = '1', backlog = '1', ...homes] = process.argv.slice(2);
 const silent = { debug() {}, info() {}, warn() {}, error: console.error };
+const own = { appDir: APP_DIR, sandbox: 'permission' as const, slots: Number(slots), backlog: Number(backlog) };
 
-const agent = await startAgent(
-  { dir, appDir: APP_DIR, name, sandbox: 'permission', backlog: 2_048, environment: {} },
-  { logger: silent },
+const agents = await Promise.all(
+  homes.map((dir) => startAgent({ ...own, dir, name: basename(dir), environment: {} }, { logger: silent })),
 );
-process.once('SIGTERM', () => void agent.stop());
+process.once('SIGTERM', () => void Promise.all(agents.map((agent) => agent.stop())));

@@ -1,131 +1,134 @@
-// Owns `npm run bench:dispatch`: items that do nothing, one a task, through a coordinator with a durable store and two
-// agent processes over real WebSockets. The bound beside it, in the same run: how many such tasks the pure core alone
-// steps through, with neither store nor sockets. And the memory that a stage of 1,000,000 items costs.
+// Owns `npm run bench:dispatch`: items that do nothing, one a task, through a coordinator with a durable store and agents
+// over real WebSockets. The bound beside it, in the same run: how many such tasks the pure core alone steps through, with
+// neither store nor sockets. And what grows with items, agents and slots, and by how much.
 
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { SwarmClient } from '../src/client/client.ts';
-import { Session } from '../src/client/session.ts';
-import { startCoordinator, type Coordinator } from '../src/coordinator/coordinator.ts';
-import { saveTrustFile, toTrustFile } from '../src/identity/trust-file.ts';
-import { toPem } from '../src/identity/key-files.ts';
 import { MIB } from '../src/lib/byte-sizes.ts';
-import { acceptInvite, makeInvite, parseInvite } from '../src/protocol/invite.ts';
-import { generateKey, webCryptoSignatures, type Signer } from '../src/protocol/keys.ts';
 import { measureCore } from './dispatch-core.ts';
+import { startDispatchSwarm, type DispatchSwarm } from './dispatch-swarm.ts';
 import { median, printReport } from './report.ts';
 
 const AGENTS = 2;
+const MANY_AGENTS = 64;
 const ITEMS = 100_000;
+const SMALL_STAGE_ITEMS = 10_000;
 const BIG_STAGE_ITEMS = 1_000_000;
 const ROUNDS = 5;
-const GOALS = { tasksPerSecond: 20_000, bigStageMiB: 20 };
-const AGENT = fileURLToPath(new URL('./dispatch-agent.ts', import.meta.url));
+/** Tasks of a known length on many slots. */
+const [SLOT_AGENTS, SLOTS, LONG_TASK_MS, TASKS_A_SLOT] = [2, 32, 100, 50];
+const GOALS = {
+  ...{ tasksPerSecond: 50_000, bigStageMiB: 20, bigOverSmall: 1.15, manyOverFew: 1.3, bytesPerQueuedItem: 1 },
+  ...{ makespanOverIdeal: 1.03 },
+};
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-const dir = await mkdtemp(join(tmpdir(), 'swarm-bench-'));
-const children: ChildProcess[] = [];
-try {
-  await main();
-} finally {
-  for (const child of children) child.kill();
-  await rm(dir, { recursive: true, force: true });
-}
+const few = await measureFew();
+const manyRate = await measureMany();
+const makespan = await measureSlots();
+const manyOverFew = few.tasksPerSecond / manyRate;
+printReport(
+  'dispatch',
+  [
+    [
+      `tasks/s, median of ${ROUNDS} rounds of ${ITEMS} one-item tasks`,
+      String(few.tasksPerSecond),
+      `>= ${GOALS.tasksPerSecond}`,
+    ],
+    ['the bound: the core alone, median', String(few.coreTasksPerSecond), ''],
+    [
+      `cost of an item of ${BIG_STAGE_ITEMS} / of ${SMALL_STAGE_ITEMS}`,
+      few.bigOverSmall.toFixed(3),
+      `<= ${GOALS.bigOverSmall}`,
+    ],
+    ['memory of the big stage while it runs, MiB above idle', few.bigStageMiB.toFixed(1), `< ${GOALS.bigStageMiB}`],
+    ['bytes of memory for each item that waits', few.bytesPerQueuedItem.toFixed(4), `<= ${GOALS.bytesPerQueuedItem}`],
+    [`cost of an item with ${MANY_AGENTS} agents / with ${AGENTS}`, manyOverFew.toFixed(3), `<= ${GOALS.manyOverFew}`],
+    [
+      `tasks of ${LONG_TASK_MS} ms on ${SLOT_AGENTS * SLOTS} slots: makespan / ideal`,
+      makespan.toFixed(3),
+      `<= ${GOALS.makespanOverIdeal}`,
+    ],
+  ],
+  { ...few, manyTasksPerSecond: Math.round(manyRate), manyOverFew, makespanOverIdeal: makespan },
+  { ...GOALS },
+  few.tasksPerSecond >= GOALS.tasksPerSecond &&
+    few.bigStageMiB < GOALS.bigStageMiB &&
+    few.bigOverSmall <= GOALS.bigOverSmall &&
+    few.bytesPerQueuedItem <= GOALS.bytesPerQueuedItem &&
+    manyOverFew <= GOALS.manyOverFew &&
+    makespan <= GOALS.makespanOverIdeal,
+);
 
-async function main(): Promise<void> {
-  const admin = (await generateKey()).signer;
-  const silent = { debug() {}, info() {}, warn() {}, error: console.error };
-  const config = {
-    ...{ dir: join(dir, 'coordinator'), adminKey: admin.keyId, host: '127.0.0.1', port: 0, allowPublic: false },
-    ...{ publicHosts: [], quotaBytes: MIB, version: 'bench' },
-  };
-  await using coordinator = await startCoordinator(config, { logger: silent, onFatal: failHard });
-  const client = new SwarmClient(new Session({ url: urlOf(coordinator), signer: admin, swarm: coordinator.swarm }));
-  for (let i = 0; i < AGENTS; i++) await startAgentProcess(coordinator, admin, `agent-${i + 1}`);
-  await connected(client);
-
-  await runJob(client, 'warm-up', 20_000);
-  const rates: number[] = [];
-  const bounds: number[] = [];
+async function measureFew() {
+  await using swarm = await startDispatchSwarm({ agents: AGENTS });
+  const { runItems } = swarm;
+  await runItems('warm-up', 20_000);
+  const [rates, bounds]: [number[], number[]] = [[], []];
   for (let round = 1; round <= ROUNDS; round++) {
     bounds.push(measureCore(ITEMS));
-    rates.push(await runJob(client, `round-${round}`, ITEMS));
+    rates.push(await runItems(`round-${round}`, ITEMS));
   }
-  const { rate, heapMiB } = await measureBigStage(client);
-
-  const tasksPerSecond = Math.round(median(rates));
-  printReport(
-    'dispatch',
-    [
-      [
-        `tasks/s, median of ${ROUNDS} rounds of ${ITEMS} one-item tasks`,
-        String(tasksPerSecond),
-        `>= ${GOALS.tasksPerSecond}`,
-      ],
-      ['the bound: the core alone, median', String(Math.round(median(bounds))), ''],
-      ['slowest and fastest round', `${Math.round(Math.min(...rates))} … ${Math.round(Math.max(...rates))}`, ''],
-      [`tasks/s of a stage of ${BIG_STAGE_ITEMS} items`, String(Math.round(rate)), ''],
-      ['its memory in the coordinator above idle, MiB', heapMiB.toFixed(1), `< ${GOALS.bigStageMiB}`],
-    ],
-    {
-      tasksPerSecond,
-      coreTasksPerSecond: Math.round(median(bounds)),
-      rounds: rates.map(Math.round),
-      bigStageTasksPerSecond: Math.round(rate),
-      bigStageMiB: heapMiB,
-    },
-    { ...GOALS },
-    tasksPerSecond >= GOALS.tasksPerSecond && heapMiB < GOALS.bigStageMiB,
-  );
+  const small: number[] = [];
+  for (let i = 0; i < 10; i++) small.push(await runItems(`small-${i}`, SMALL_STAGE_ITEMS));
+  const big = await measureBigStage(runItems);
+  return {
+    ...{ tasksPerSecond: Math.round(median(rates)), coreTasksPerSecond: Math.round(median(bounds)) },
+    ...{ rounds: rates.map(Math.round), bigStageMiB: big.heapMiB, bigOverSmall: median(small) / big.rate },
+    bytesPerQueuedItem: await measureQueued(swarm),
+  };
 }
 
-/** Joins by an invite of its own, as a friend would, and starts the process. */
-async function startAgentProcess(coordinator: Coordinator, admin: Signer, name: string): Promise<void> {
-  const { swarm } = coordinator;
-  const expiresAt = Date.now() + 600_000;
-  const offer = { swarm, role: 'peer' as const, expiresAt, maxUses: 1, addresses: [urlOf(coordinator)] };
-  const { text } = await makeInvite(offer, admin, webCryptoSignatures);
-  const invite = await parseInvite(text, webCryptoSignatures);
-  if (!invite.ok) throw new Error(invite.error);
-  const pair = await generateKey();
-  const membership = await acceptInvite(invite.value, pair.signer.keyId, name);
-  const home = await mkdtemp(join(dir, `${name}-`));
-  await writeFile(join(home, 'key.pem'), toPem('PRIVATE KEY', pair.pkcs8), { mode: 0o600 });
-  await saveTrustFile(join(home, 'trust.json'), toTrustFile(invite.value, membership));
-  children.push(spawn(process.execPath, [AGENT, home, name], { stdio: ['ignore', 'inherit', 'inherit'] }));
+async function measureMany(): Promise<number> {
+  // Room for as many tasks in all.
+  await using swarm = await startDispatchSwarm({ agents: MANY_AGENTS, backlog: 64 });
+  await swarm.runItems('warm-up', 20_000);
+  const rates: number[] = [];
+  for (let round = 1; round <= ROUNDS; round++) rates.push(await swarm.runItems(`round-${round}`, ITEMS));
+  return median(rates);
 }
 
-async function connected(client: SwarmClient): Promise<void> {
-  for await (const { peers } of client.watchSwarm())
-    if (peers.filter((peer) => peer.connected).length === AGENTS) return;
-}
-
-/** Tasks per second, from the coordinator's acceptance of the job to its acceptance of the last result. */
-async function runJob(client: SwarmClient, name: string, count: number): Promise<number> {
-  const items = { kind: 'count', count } as const;
-  const stage = { name: 'map', workload: 'noop', items, taskItems: 1, yieldsParts: false };
-  const { id } = await client.submit({ clientKey: name, name, stages: [stage] });
-  for await (const { submittedAt, endedAt, status } of client.watchJob(id)) {
-    if (endedAt === undefined) continue;
-    if (status !== 'completed') throw new Error(`job ${name} ended as ${status}`);
-    return count / ((endedAt - submittedAt) / 1_000);
+/** Makespan over what the slots would need with no gap between tasks. */
+async function measureSlots(): Promise<number> {
+  await using swarm = await startDispatchSwarm({ agents: SLOT_AGENTS, slots: SLOTS, backlog: 3 * SLOTS });
+  const stage = {
+    name: 'map',
+    workload: 'noop',
+    taskItems: 1,
+    yieldsParts: false,
+    params: { msPerItem: LONG_TASK_MS },
+  };
+  const slots = SLOT_AGENTS * SLOTS;
+  const run = (name: string, count: number) => swarm.runJob(name, [{ ...stage, items: { kind: 'count', count } }]);
+  // Runners start once.
+  await run('warm-up', 4 * slots);
+  const ratios: number[] = [];
+  for (let round = 1; round <= 3; round++) {
+    const { submittedAt, endedAt = NaN } = await run(`round-${round}`, TASKS_A_SLOT * slots);
+    ratios.push((endedAt - submittedAt) / (TASKS_A_SLOT * LONG_TASK_MS));
   }
-  throw new Error(`job ${name} did not end`);
+  return median(ratios);
+}
+
+/** What a stage costs that waits for a peer that is not there, by the item. */
+async function measureQueued({ client }: DispatchSwarm): Promise<number> {
+  const before = liveBytes();
+  const items = { kind: 'count', count: BIG_STAGE_ITEMS } as const;
+  const stage = { name: 'map', workload: 'noop', items, labels: ['nowhere'] };
+  const { id } = await client.submit({ clientKey: 'queued', name: 'queued', stages: [stage] });
+  const bytes = liveBytes() - before;
+  await client.call('cancel', { job: id });
+  return Math.max(0, bytes) / BIG_STAGE_ITEMS;
 }
 
 /** The most that lives in this process, the coordinator's, while the stage runs, above what lived before it. */
-async function measureBigStage(client: SwarmClient): Promise<{ rate: number; heapMiB: number }> {
+async function measureBigStage(runItems: DispatchSwarm['runItems']): Promise<{ rate: number; heapMiB: number }> {
   const idleBytes = liveBytes();
   let mostBytes = 0;
   const timer = setInterval(() => (mostBytes = Math.max(mostBytes, liveBytes())), 250);
-  const rate = await runJob(client, 'big-stage', BIG_STAGE_ITEMS);
+  const rate = await runItems('big-stage', BIG_STAGE_ITEMS);
   clearInterval(timer);
   mostBytes = Math.max(mostBytes, liveBytes());
   return { rate, heapMiB: (mostBytes - idleBytes) / MIB };
@@ -135,12 +138,4 @@ function liveBytes(): number {
   collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
-}
-
-function urlOf(coordinator: Coordinator): string {
-  return coordinator.urls[0] ?? '';
-}
-
-function failHard(error: unknown): never {
-  throw error;
 }
