@@ -60,7 +60,7 @@ export async function assemble(config: AgentConfig, logger: Logger): Promise<Par
     coreConfig: { ...(await toCoreConfig(settings, devices)), sandbox: pool.sandbox },
     ...{ endpoints, identity, pinnedAgent, access },
     jobs: openJobs(settings, trust),
-    meter: createMeter(devices.readTelemetry),
+    meter: createMeter(devices.readTelemetry, settings.dir),
     tools: await makeTools(settings, { access, pool, signer, logger, device: devices.cpu }),
   };
 }
@@ -103,11 +103,13 @@ async function makeTools(
 }
 
 async function toCoreConfig(settings: AgentSettings, devices: Devices): Promise<CoreConfig> {
-  const { name, backlog, slots, appDir } = settings;
+  const { name, backlog, slots, appDir, labels, owner } = settings;
   return {
     name: name.slice(0, MAX_NAME_CHARS),
     version: await readVersion(appDir),
     devices: devices.all,
+    labels,
+    ...(owner !== undefined && { owner }),
     backlog: Math.min(backlog, MAX_BACKLOG),
     slots: slots + PREPARED_AHEAD,
   };

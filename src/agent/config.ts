@@ -2,6 +2,7 @@
 
 import { availableParallelism, totalmem } from 'node:os';
 import { GIB, MIB } from '../lib/byte-sizes.ts';
+import type { KeyId } from '../lib/ids.ts';
 import type { SandboxWish } from './runners/sandbox.ts';
 
 export type AgentConfig = {
@@ -28,10 +29,14 @@ export type AgentConfig = {
   readonly cacheBytes?: number;
   /** Where programs are looked up and test workloads allowed; never handed to runners. */
   readonly environment?: NodeJS.ProcessEnv;
+  /** What its owner says of this machine, for jobs that ask for such. */
+  readonly labels?: readonly string[];
+  /** Whose machine it is: this person's own jobs come first on it. */
+  readonly owner?: KeyId;
 };
 
 /** As AgentConfig, with nothing left open. */
-export type AgentSettings = Required<Omit<AgentConfig, 'url'>> & Pick<AgentConfig, 'url'>;
+export type AgentSettings = Required<Omit<AgentConfig, 'url' | 'owner'>> & Pick<AgentConfig, 'url' | 'owner'>;
 
 const DEFAULT_BACKLOG = 64;
 const DEFAULT_CACHE_BYTES = 20 * GIB;
@@ -47,6 +52,7 @@ export function toSettings(config: AgentConfig): AgentSettings {
     threads: Math.max(threads, slots),
     backlog: Math.max(config.backlog ?? DEFAULT_BACKLOG, slots),
     slowdown: config.slowdown ?? 1,
+    labels: config.labels ?? [],
     memoryBytes: Math.max(config.memoryBytes ?? Math.floor(findMemoryBytes() * 0.75), MIN_MEMORY_BYTES),
     cacheBytes: config.cacheBytes ?? DEFAULT_CACHE_BYTES,
     environment,

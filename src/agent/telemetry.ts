@@ -1,5 +1,6 @@
 // Owns what a heartbeat tells of the machine: CPU use since the last one, free memory, and what the GPUs say.
 
+import { statfsSync } from 'node:fs';
 import { cpus, freemem } from 'node:os';
 import type { Telemetry } from '../protocol/device.ts';
 
@@ -7,8 +8,8 @@ export type Meter = { read(): Telemetry };
 
 type CpuTimes = { readonly busy: number; readonly all: number };
 
-/** `readDevices` is asked each time; it answers from what it knows. */
-export function createMeter(readDevices: () => Telemetry['devices']): Meter {
+/** `readDevices` is asked each time; it answers from what it knows. Inputs and results are kept in `dir`. */
+export function createMeter(readDevices: () => Telemetry['devices'], dir: string): Meter {
   let last = readCpuTimes();
   return {
     read() {
@@ -19,10 +20,21 @@ export function createMeter(readDevices: () => Telemetry['devices']): Meter {
       return {
         ...(cpuUtilisation !== undefined && { cpuUtilisation: Math.round(cpuUtilisation * 1_000) / 1_000 }),
         freeMemoryBytes: freemem(),
+        ...readFreeDisk(dir),
         devices: readDevices(),
       };
     },
   };
+}
+
+function readFreeDisk(dir: string): Pick<Telemetry, 'freeDiskBytes'> {
+  try {
+    const { bavail, bsize } = statfsSync(dir);
+    return { freeDiskBytes: bavail * bsize };
+  } catch {
+    // Not every file system tells; then nothing is known.
+    return {};
+  }
 }
 
 /** Summed over all threads, in ms. */

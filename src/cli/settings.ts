@@ -8,9 +8,11 @@ import { parse as parseYaml } from 'yaml';
 import { GIB, parseByteSize } from '../lib/byte-sizes.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { SwarmError } from '../protocol/errors.ts';
+import { labelSchema } from '../protocol/names.ts';
 import { findNear } from './near-match.ts';
 
 const MAX_FILE_BYTES = 256 * 1_024;
+const MAX_LABELS = 32;
 
 type Setting<T> = {
   /** Where it stands in the file, such as `coordinator.port`. */
@@ -87,6 +89,13 @@ export const SETTINGS = {
   slots: setting('agent.slots', ['SWARM_SLOTS'], 1, parseCount, 'tasks that compute at once'),
   slowdown: setting('agent.slowdown', ['SWARM_SLOWDOWN'], 1, parseFactor, 'slower on purpose by this factor'),
   sandbox: setting('agent.sandbox', ['SWARM_SANDBOX'], 'auto', parseSandbox, 'auto, bubblewrap or permission'),
+  labels: setting<readonly string[]>(
+    'agent.labels',
+    ['SWARM_LABELS'],
+    [],
+    parseLabels,
+    'what you say of this machine, for jobs that ask for such',
+  ),
   memory: setting<Optional<number>>(
     'agent.memory',
     ['SWARM_MEMORY'],
@@ -234,6 +243,14 @@ function parseList(text: string): Result<string[]> {
       .map((part) => part.trim())
       .filter((part) => part !== ''),
   );
+}
+
+function parseLabels(text: string): Result<string[]> {
+  const labels = parseList(text);
+  if (!labels.ok) return labels;
+  const bad = labels.value.find((label) => !labelSchema.safeParse(label).success);
+  if (bad !== undefined) return err(`"${bad}" is no label: small letters, digits, dots and dashes, at most 40`);
+  return labels.value.length > MAX_LABELS ? err(`there may be ${MAX_LABELS} labels at most`) : labels;
 }
 
 function parseLogLevel(text: string): Result<string> {

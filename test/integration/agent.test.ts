@@ -99,6 +99,20 @@ describe('an agent in a swarm', () => {
     expect(counters['stolen']).toBeGreaterThan(10);
   });
 
+  test('tells its labels and its free disk: work that asks for more than it has says so', async () => {
+    await using swarm = await TestSwarm.start({ labels: ['attic', 'big-disk'] });
+    const fits = await swarm.submit({ labels: ['big-disk'], yieldsParts: false });
+    expect((await swarm.ended(fits)).status).toBe('completed');
+    const client = swarm.coordinator.client();
+    const waits = await swarm.submit({ labels: ['gpu'] }, { diskBytes: 9e11 });
+    const explained = (stage: string) => client.call('explain', { job: waits, stage });
+    expect((await explained('stage-0')).lines.join('\n')).toContain('swarm agent --label');
+    await until('the free disk to be known', async () =>
+      (await explained('stage-1')).lines.some((line) => /of disk free; 838\.2 GiB are needed/.test(line)),
+    );
+    expect((await client.call('peers', {})).peers[0]?.session?.labels).toEqual(['attic', 'big-disk']);
+  });
+
   test('what a runner says comes through to the submitter', async () => {
     await using swarm = await TestSwarm.start();
     const id = await swarm.submit({ workload: 'chaos', params: { mode: 'flood', at: 2 }, yieldsParts: false });

@@ -1,7 +1,7 @@
 // Owns the shape of an agent's state: what it holds, how far each attempt is, and which specs it has checked.
 // None of it is durable: after a crash the agent says hello with nothing, and its ranges are handed out again.
 
-import type { Epoch, JobId, StageId } from '../../lib/ids.ts';
+import type { Epoch, JobId, KeyId, StageId } from '../../lib/ids.ts';
 import type { Range } from '../../lib/range-set.ts';
 import type { Device } from '../../protocol/device.ts';
 import type { Outcome } from '../../protocol/to-coordinator.ts';
@@ -47,6 +47,9 @@ export type AgentConfig = {
   /** What holds the runners, shown in `swarm peers`. */
   readonly sandbox?: string;
   readonly devices: readonly Device[];
+  /** What its owner says of it, and the key of that person. */
+  readonly labels?: readonly string[];
+  readonly owner?: KeyId;
   readonly backlog: number;
   /** Tasks that may run at once: compute, or be made ready to. */
   readonly slots: number;

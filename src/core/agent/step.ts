@@ -82,7 +82,7 @@ function onReceived(turn: AgentTurn, message: ToAgent): void {
 
 function onLinkUp(turn: AgentTurn): void {
   const { state } = turn;
-  const { name, version, sandbox, devices, backlog } = state.config;
+  const { name, version, sandbox, devices, backlog, labels, owner } = state.config;
   state.link = { kind: 'greeting' };
   forgetIdleJobs(turn);
   const attempts = [...state.tasks.values()].map(({ epoch, stage, start, end }) => ({ epoch, stage, start, end }));
@@ -95,6 +95,8 @@ function onLinkUp(turn: AgentTurn): void {
     backlog,
     attempts,
     ...(sandbox !== undefined && { sandbox }),
+    ...(labels && labels.length > 0 && { labels: [...labels] }),
+    ...(owner !== undefined && { owner }),
   });
 }
 
