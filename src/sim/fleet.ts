@@ -56,6 +56,8 @@ export type FleetOptions = {
   readonly churn?: { readonly upMs: number; readonly downMs: number };
   /** The scheduler knows the speeds from the start, as one that has worked for a while does. */
   readonly speedsKnown?: boolean;
+  /** Shown the state at every tick. */
+  readonly watch?: (state: State, at: number) => void;
 };
 
 export type FleetResult = {
@@ -203,6 +205,7 @@ class Fleet {
 
   #tick(): void {
     this.#post({ kind: 'tick' });
+    this.#options.watch?.(this.#state, this.#now);
     this.#after(TICK_MS, () => this.#tick());
   }
 
