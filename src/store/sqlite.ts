@@ -13,6 +13,9 @@ import { StoreLock } from './sqlite-lock.ts';
 import { openDatabase, syncFolder } from './sqlite-open.ts';
 import { encodeRecord, type Change, type Store, type StoredRecord } from './store.ts';
 
+/** More than any store has. */
+const ALL_PAGES = 2 ** 31 - 1;
+
 export type SqliteStoreOptions = {
   /** The schema's steps; tests of migrations name others. */
   readonly migrations?: readonly string[];
@@ -93,7 +96,10 @@ export class SqliteStore implements Store {
     const partial = `${target}.partial`;
     try {
       rmSync(partial, { force: true });
-      await backup(this.#db, partial);
+      // A connection of its own: the copy is made on another thread, and a commit on the same connection meanwhile would
+      // change its outcome. All at once: what others write between two steps would make it begin again.
+      using source = new DatabaseSync(this.path, { readOnly: true });
+      await backup(source, partial, { rate: ALL_PAGES });
       renameSync(partial, target);
       syncFolder(dirname(target));
     } catch (error) {
