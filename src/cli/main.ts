@@ -14,6 +14,7 @@ import { registerInvite } from './invite.ts';
 import { registerLedger } from './ledger.ts';
 import { registerJobs } from './jobs.ts';
 import { registerJoin } from './join.ts';
+import { registerMembers } from './members.ts';
 import { registerPeers } from './peers.ts';
 import { registerQuery } from './query.ts';
 import { registerRun } from './run.ts';
@@ -66,6 +67,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerJoin,
   registerAgent,
   registerPeers,
+  registerMembers,
   registerDashboard,
   registerRun,
   registerSubmit,

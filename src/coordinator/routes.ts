@@ -86,8 +86,14 @@ export function createHandlers(context: RouteContext): Handlers {
     redeem: ({ body }) => gatekeeper.redeem(body.code),
     swarm: () => toSwarmView(context),
     members: () => ({
-      members: [...state.members.values()].map(({ id, name, role, joinedAt }) => ({ id, name, role, joinedAt })),
+      members: [...state.members.values()].map(({ id, name, role, joinedAt }) => ({
+        ...{ id, name, role, joinedAt, weight: state.weights.get(id)?.weight ?? 1 },
+      })),
     }),
+    weigh: ({ params: { member }, body: { weight } }) => {
+      if (!gatekeeper.find(member)) throw new SwarmError('not-found', `${member} is no member of this swarm`);
+      return engine.ask({ kind: 'weight-set', submitter: member, weight });
+    },
     peers: () => {
       const view = context.toViewContext();
       return { peers: [...state.peers.values()].map((peer) => toPeerView(view, peer)) };

@@ -23,6 +23,8 @@ export type EventBody =
       readonly role: Role;
       readonly invite?: { readonly id: KeyId; readonly maxUses: number; readonly expiresAt: number };
     }
+  /** How much of the swarm somebody gets beside the others; 1 unless set. */
+  | { readonly kind: 'weight-set'; readonly request: RequestId; readonly submitter: KeyId; readonly weight: number }
   | { readonly kind: 'peer-drained'; readonly request: RequestId; readonly peer: PeerId; readonly drained: boolean }
   | { readonly kind: 'link-opened'; readonly peer: PeerId; readonly link: number; readonly hello: Hello }
   | { readonly kind: 'link-closed'; readonly peer: PeerId; readonly link: number }

@@ -27,6 +27,21 @@ export function onMemberEnrolled(turn: Turn, event: Enrolment): void {
   reply(turn, event.request, event.key, true);
 }
 
+/** Changes what somebody's share weighs. That it is a member, or the admin, was checked before. */
+export function onWeightSet(
+  turn: Turn,
+  { submitter, weight, request }: Extract<EventBody, { kind: 'weight-set' }>,
+): void {
+  const { weights } = turn.state;
+  const isChanged = (weights.get(submitter)?.weight ?? 1) !== weight;
+  if (isChanged) {
+    const record = { id: submitter, weight };
+    weights.set(submitter, record);
+    put(turn, toRecord('weight', record));
+  }
+  reply(turn, request, submitter, isChanged);
+}
+
 function addPeer(turn: Turn, event: Enrolment): void {
   const peer = { id: event.key, name: event.name, joinedAt: turn.at, drained: false };
   turn.state.peers.set(peer.id, peer);

@@ -16,6 +16,7 @@ import type {
   PeerRecord,
   RetryRecord,
   StageRecord,
+  WeightRecord,
 } from './state.ts';
 
 /** A durable run of accepted items. Ranges that touch are merged, so a stage in order is one record. */
@@ -25,6 +26,7 @@ type Records = {
   readonly member: MemberRecord;
   readonly peer: PeerRecord;
   readonly invite: InviteRecord;
+  readonly weight: WeightRecord;
   readonly job: JobRecord;
   readonly stage: StageRecord;
   readonly finished: FinishedRecord;
@@ -45,6 +47,7 @@ const VERSIONS: Readonly<Record<RecordKind, number>> = {
   member: 1,
   peer: 1,
   invite: 1,
+  weight: 1,
   job: 1,
   stage: 1,
   finished: 1,

@@ -26,6 +26,7 @@ import {
   type Stage,
   type StageRecord,
   type State,
+  type WeightRecord,
 } from './state.ts';
 
 /** Kinds in the order in which they can be applied: a stage needs its job, a range its stage. */
@@ -33,6 +34,7 @@ const ORDER: readonly RecordKind[] = [
   'member',
   'peer',
   'invite',
+  'weight',
   'job',
   'stage',
   'finished',
@@ -93,6 +95,10 @@ function apply(state: State, kind: RecordKind, value: unknown): boolean {
     case 'peer': {
       const peer = value as PeerRecord;
       return set(state.peers, peer.id, peer);
+    }
+    case 'weight': {
+      const weight = value as WeightRecord;
+      return set(state.weights, weight.id, weight);
     }
     case 'invite': {
       const invite = value as InviteRecord;
@@ -165,6 +171,7 @@ export function* durableRecords(state: State): Generator<StoredRecord> {
   for (const value of sortedValues(state.members)) yield toRecord('member', value);
   for (const value of sortedValues(state.peers)) yield toRecord('peer', value);
   for (const value of sortedValues(state.invites)) yield toRecord('invite', value);
+  for (const value of sortedValues(state.weights)) yield toRecord('weight', value);
   for (const value of sortedValues(state.jobs)) yield toRecord('job', value);
   for (const value of sortedValues(state.savedEstimates)) yield toRecord('estimate', value);
   for (const value of sortedValues(state.ledger)) yield toRecord('ledger', value);

@@ -44,6 +44,19 @@ describe('fair share', () => {
     expect(noa / (mia + noa)).toBeLessThan(0.7);
   });
 
+  test('a share weighs what an admin set, after a restart too', () => {
+    const swarm = new CoreHarness();
+    swarm.join(ANNA);
+    swarm.send({ kind: 'weight-set', request: 1, submitter: MIA, weight: 3 });
+    swarm.restart();
+    swarm.connect(ANNA);
+    swarm.submit(itemJob(4_000, 'mia'), jobId(1), MIA);
+    swarm.submit(itemJob(4_000, 'noa'), jobId(2), NOA);
+    const [mia = 0, noa = 0] = work(swarm, 200, [jobId(1), jobId(2)]);
+    expect(mia / noa).toBeGreaterThan(2.3);
+    expect(mia / noa).toBeLessThan(3.7);
+  });
+
   test('somebody who comes late is not starved, nor starves the others for what they had', () => {
     const swarm = new CoreHarness();
     swarm.join(ANNA);

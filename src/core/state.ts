@@ -60,6 +60,9 @@ export type JobRecord = {
   readonly status: JobStatus;
 };
 
+/** Durable: how much somebody gets beside the others, as an admin set it. */
+export type WeightRecord = { readonly id: KeyId; readonly weight: number };
+
 export type StageStatus =
   | { readonly kind: 'waiting' }
   | { readonly kind: 'running'; readonly since: number }
@@ -210,6 +213,7 @@ export type State = {
   readonly peers: Map<PeerId, PeerRecord>;
   readonly members: Map<KeyId, MemberRecord>;
   readonly invites: Map<KeyId, InviteRecord>;
+  readonly weights: Map<KeyId, WeightRecord>;
   readonly jobs: Map<JobId, JobRecord>;
   /** Jobs that have not ended: derived from jobs, which are kept. */
   readonly activeJobs: Set<JobId>;
@@ -283,6 +287,7 @@ export function createState(incarnation: number, limits: Limits = DEFAULT_LIMITS
     peers: new Map(),
     members: new Map(),
     invites: new Map(),
+    weights: new Map(),
     jobs: new Map(),
     activeJobs: new Set(),
     stages: new Map(),

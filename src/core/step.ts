@@ -7,7 +7,7 @@ import type { Effect } from './effect.ts';
 import type { Event } from './event.ts';
 import { onTasksCalledFor } from './dispatch.ts';
 import { onJobCanceled, onJobPaused, onJobPrioritySet, onJobResumed, onJobSubmitted } from './job.ts';
-import { onMemberEnrolled } from './member.ts';
+import { onMemberEnrolled, onWeightSet } from './member.ts';
 import { onHeartbeat, onLinkClosed, onLinkOpened, onPeerDrained, onShrunk, onTick } from './peer.ts';
 import { onReported } from './report.ts';
 import type { State } from './state.ts';
@@ -30,6 +30,8 @@ function dispatch(turn: Turn, event: Event): void {
       return onTasksCalledFor(turn);
     case 'member-enrolled':
       return onMemberEnrolled(turn, event);
+    case 'weight-set':
+      return onWeightSet(turn, event);
     case 'peer-drained':
       return onPeerDrained(turn, event);
     case 'link-opened':

@@ -26,6 +26,8 @@ export const MAX_REQUEST_BYTES = 2 * MAX_SUBMISSION_CHARS;
 /** The most that a request may have whose sender is not known yet. */
 export const MAX_HANDSHAKE_BYTES = 64 * 1_024;
 export const MAX_PAGE = 1_000;
+/** A weight may shift shares, not starve anybody. */
+export const [MIN_WEIGHT, MAX_WEIGHT] = [0.1, 10];
 
 /** Who may call: nobody in particular (health only), whoever begins a handshake, or members of these roles. */
 export type Access = 'public' | 'handshake' | readonly Role[];
@@ -138,6 +140,15 @@ export const ROUTES = {
     summary: 'Who belongs to the swarm.',
     access: READERS,
     response: z.strictObject({ members: z.array(memberViewSchema) }),
+  }),
+  weigh: route({
+    method: 'post',
+    path: '/v1/members/{member}/weight',
+    summary: 'Changes how much of the swarm a member, or the admin, gets beside the others; 1 unless set.',
+    access: ADMINS,
+    params: z.strictObject({ member: keyIdSchema }),
+    body: z.strictObject({ weight: z.number().min(MIN_WEIGHT).max(MAX_WEIGHT) }),
+    response: changeSchema,
   }),
   peers: route({
     method: 'get',

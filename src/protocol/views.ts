@@ -101,6 +101,8 @@ export const memberViewSchema = z.strictObject({
   name: nameSchema,
   role: roleSchema,
   joinedAt: timeSchema,
+  /** How much it gets beside the others. */
+  weight: z.number(),
 });
 
 export const jobStatusSchema = z.enum(['running', 'paused', 'completed', 'canceled', 'failed']);

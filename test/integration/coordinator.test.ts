@@ -197,6 +197,28 @@ describe('who may come in', () => {
   });
 });
 
+describe('weights of shares', () => {
+  test('an admin sets them, for members and for itself; others do not, nor beyond bounds', async () => {
+    await using coordinator = await TestCoordinator.start();
+    const { signer, membership } = await coordinator.invite('submitter', { name: 'anna' });
+    const anna = coordinator.client(signer, membership);
+    const own = { member: signer.keyId };
+    await expect(anna.call('weigh', { ...own, body: { weight: 9 } })).rejects.toMatchObject({ code: 'forbidden' });
+    const admin = coordinator.client();
+    expect(await admin.call('weigh', { ...own, body: { weight: 2 } })).toMatchObject({ changed: true });
+    expect(await admin.call('weigh', { ...own, body: { weight: 2 } })).toMatchObject({ changed: false });
+    const itself = { member: coordinator.admin.keyId, body: { weight: 0.5 } };
+    expect(await admin.call('weigh', itself)).toMatchObject({ changed: true });
+    for (const weight of [0, -1, 11, NaN])
+      await expect(admin.call('weigh', { ...own, body: { weight } })).rejects.toMatchObject({ code: 'bad-request' });
+    const stranger = { member: `ed25519:${'9'.repeat(64)}`, body: { weight: 2 } };
+    await expect(admin.call('weigh', stranger)).rejects.toMatchObject({ code: 'not-found' });
+    await coordinator.restart();
+    const { members } = await coordinator.client().call('members', {});
+    expect(members).toMatchObject([{ name: 'anna', role: 'submitter', weight: 2 }]);
+  });
+});
+
 describe('what bad input gets', () => {
   test('a tampered or foreign submission is refused, and nothing of it is kept', async () => {
     await using coordinator = await TestCoordinator.start();

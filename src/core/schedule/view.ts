@@ -64,7 +64,7 @@ export type LineView = {
   readonly submitter: KeyId;
   /** What it has had of late and what runs for it now, in normalised ms. */
   readonly servedMs: number;
-  /** Its share grows with the priority of its most urgent job, at most fourfold. */
+  /** As an admin set it; it grows with the priority of the most urgent job, at most fourfold. */
   readonly weight: number;
   /** Running stages, most important first. */
   readonly stages: Iterable<StageView>;
@@ -120,7 +120,7 @@ export function toView(state: State, at: number): View {
     lines: [...state.lines].map(([submitter, line]) => ({
       submitter,
       servedMs: shareOf(state, submitter, at) + (running.get(submitter) ?? 0),
-      weight: 2 ** ((line.entries[0]?.priority ?? 0) / 50),
+      weight: (state.weights.get(submitter)?.weight ?? 1) * 2 ** ((line.entries[0]?.priority ?? 0) / 50),
       stages: lazily(line.entries, viewOf),
       classes: [...line.classes.keys()],
       retrying: retryingStages(state, submitter).map(viewOf),
