@@ -19,6 +19,7 @@ import { generateKey, webCryptoSignatures, type Signer } from '../src/protocol/k
 
 /** Many agents share these: what is measured is the coordinator's side of their links. */
 const PROCESSES = 2;
+const DASHBOARD = fileURLToPath(new URL('../dashboard/dist', import.meta.url));
 const AGENT = fileURLToPath(new URL('./dispatch-agent.ts', import.meta.url));
 
 export type DispatchSwarm = AsyncDisposable & {
@@ -44,7 +45,7 @@ export async function startDispatchSwarm({ agents, slots = 1, backlog = 2_048 }:
   const silent = { debug() {}, info() {}, warn() {}, error: console.error };
   const config = {
     ...{ dir: join(dir, 'coordinator'), adminKey: admin.keyId, host: '127.0.0.1', port: 0, allowPublic: false },
-    ...{ publicHosts: [], quotaBytes: MIB, version: 'bench' },
+    ...{ publicHosts: [], quotaBytes: MIB, version: 'bench', dashboardDir: DASHBOARD },
   };
   const coordinator = cleanup.use(await startCoordinator(config, { logger: silent, onFatal: failHard }));
   const client = new SwarmClient(new Session({ url: urlOf(coordinator), signer: admin, swarm: coordinator.swarm }));

@@ -46,7 +46,9 @@ function toCommand(verb, rest) {
  * @param {readonly string[]} rest
  */
 function showsDashboard(verb, rest) {
-  return verb === 'start' || verb === 'e2e' || verb === 'build' || (verb === 'swarm' && rest.includes('up'));
+  if (verb === 'swarm') return rest.includes('up');
+  if (verb === 'bench') return rest[0] === 'timeline';
+  return verb === 'start' || verb === 'e2e' || verb === 'build';
 }
 
 /** npm runs scripts in the checkout; the folder that the person stood in is in INIT_CWD. */
