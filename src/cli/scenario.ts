@@ -41,8 +41,12 @@ export function listUnknown({ jobs }: QueueView): string[] {
   );
 }
 
-/** Plays the queue through. Throws 'not-found' for a peer that is not there, 'bad-input' when nothing can be played. */
-export function playQueue(queue: QueueView, change: FleetChange): Outlook {
+/** Plays the queue through; jobs come at once, or when `comesAtMs` says. Throws 'not-found' for a peer that is not there, 'bad-input' when nothing can be played. */
+export function playQueue(
+  queue: QueueView,
+  change: FleetChange,
+  comesAtMs: ReadonlyMap<JobId, number> = new Map(),
+): Outlook {
   const stages = queue.jobs.flatMap((job) => job.stages.filter((stage) => stage.left > 0 && isKnown(stage)));
   if (stages.length === 0)
     throw new SwarmError('bad-input', 'nothing waits whose speed is known: there is nothing to play');
@@ -50,7 +54,7 @@ export function playQueue(queue: QueueView, change: FleetChange): Outlook {
   if (peers.length === 0) throw new SwarmError('bad-input', 'no peer would be left: nothing would ever end');
   const kinds = new Map(stages.map((stage, kind) => [stage, kind]));
   const jobs = queue.jobs
-    .map((job) => ({ id: job.id, fleet: toJob(job, kinds) }))
+    .map((job) => ({ id: job.id, fleet: toJob(job, kinds, comesAtMs.get(job.id)) }))
     .filter(({ fleet }) => fleet.stages.length > 0);
   checkPossible(stages, peers);
   const plays = Array.from({ length: PLAYS }, (_, seed) =>
@@ -126,11 +130,12 @@ function checkPossible(stages: readonly Stage[], peers: readonly FleetPeer[]): v
 function toJob(
   { stages, submitter, priority }: QueueView['jobs'][number],
   kinds: ReadonlyMap<Stage, number>,
+  atMs = 0,
 ): FleetJob {
   const played = stages.filter((stage) => kinds.has(stage));
   const placeOf = new Map(played.map(({ name }, place) => [name, place]));
   return {
-    ...{ submitter, priority },
+    ...{ submitter, priority, atMs },
     stages: played.map((stage): FleetStage => ({
       ...{ items: stage.left, kind: kinds.get(stage) ?? 0, memoryBytes: stage.memoryBytes, labels: stage.labels },
       needs: stage.needs.flatMap((need) => placeOf.get(need) ?? []),

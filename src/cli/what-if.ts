@@ -5,13 +5,19 @@ import { formatDuration } from '../lib/durations.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { QueueView } from '../protocol/views.ts';
 import { openConnection } from './connect.ts';
+import { readHistory } from './history.ts';
 import { readGlobals, type Globals } from './globals.ts';
 import { note, print, toPercent, toTable } from './output.ts';
 import { listUnknown, NO_CHANGE, playQueue, type FleetChange, type Outlook } from './scenario.ts';
 
 const BITS_A_MBIT = 1_000_000;
 
-type Options = { readonly add: string[]; readonly without: string[]; readonly uplink: string[] };
+type Options = {
+  readonly add: string[];
+  readonly without: string[];
+  readonly uplink: string[];
+  readonly history?: string;
+};
 
 export function registerWhatIf(program: Command): void {
   const list = (flags: string, about: string) =>
@@ -22,22 +28,28 @@ export function registerWhatIf(program: Command): void {
     .addOption(list('--add <device>', 'one device more, such as 5090; may be given again'))
     .addOption(list('--without <peer>', 'without that machine; may be given again'))
     .addOption(list('--uplink <peer=mbit>', 'with another uplink there, in Mbit/s; may be given again'))
+    .option('--history <file>', 'not what waits, but what was done: a decision log (swarm up --decision-log)')
     .addHelpText('after', '\nThe scheduler itself is played in virtual time, at the speeds that it has learned.')
-    .addHelpText('after', '\nExamples:\n  swarm what-if --add 5090\n  swarm what-if --without anna --uplink ben=5')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  swarm what-if --add 5090\n  swarm what-if --without anna --uplink ben=5\n  swarm what-if --history decisions.jsonl --add 5090',
+    )
     .action(async (options: Options, command: Command) => runWhatIf(readGlobals(command), options));
 }
 
 async function runWhatIf({ home, output }: Globals, options: Options): Promise<void> {
   const change: FleetChange = { ...options, uplinks: new Map(options.uplink.map(parseUplink)) };
   using connection = await openConnection(home);
-  const queue = await connection.client.call('queue', {});
+  const present = await connection.client.call('queue', {});
+  const history = options.history === undefined ? undefined : await readHistory(options.history, present.peers);
+  const queue = history?.queue ?? present;
   for (const stage of listUnknown(queue))
     note(output, `left out: ${stage}, because nobody has run anything like it yet`);
   if (change.add.length > 0)
     note(output, 'a new device counts as the table of devices has it; work that uses no GPU would gain less');
-  const now = playQueue(queue, NO_CHANGE);
+  const now = playQueue(queue, NO_CHANGE, history?.comesAtMs);
   const isChange = change.add.length + change.without.length + change.uplinks.size > 0;
-  const then = isChange ? playQueue(queue, change) : undefined;
+  const then = isChange ? playQueue(queue, change, history?.comesAtMs) : undefined;
   print(output, toShown(queue, now, then), () => toText(queue, now, then));
 }
 
