@@ -19,6 +19,17 @@ export function toObservation(state: State, stage: Stage, peer: PeerId, at: numb
   return { workClass, family, peer, at, logSlowness: state.sessions.get(peer)?.logSlowness ?? 0 };
 }
 
+/**
+ * Device time that a result may claim: not more than the peer has had the range, whatever it says. One that was adopted
+ * has had it since before this coordinator knew, but not longer than there has been the job.
+ */
+export function claimedMs({ state, at }: Turn, attempt: Attempt, durationMs: number): number {
+  const job = state.stages.get(attempt.stage)?.jobId;
+  const submittedAt = (job && state.jobs.get(job)?.submittedAt) ?? attempt.assignedAt;
+  const since = attempt.why === 'adopted' ? submittedAt : attempt.assignedAt;
+  return Math.min(durationMs, Math.max(0, at - since));
+}
+
 export function learnFromResult(
   turn: Turn,
   stage: Stage,
@@ -27,9 +38,7 @@ export function learnFromResult(
 ): void {
   const { state, at } = turn;
   const seen = toObservation(state, stage, attempt.peer, at);
-  // A peer cannot have run for longer than it has had the range, whatever it says.
-  const trueMs = Math.min(durationMs, Math.max(0, at - attempt.assignedAt));
-  const changed = learnSpeed(state.estimates, seen, trueMs / rangeLength(attempt));
+  const changed = learnSpeed(state.estimates, seen, claimedMs(turn, attempt, durationMs) / rangeLength(attempt));
   // A warm runner has next to no set-up: it tells nothing of a cold one.
   const before = state.sessions.get(attempt.peer);
   if (setupMs > 0 && before && !isWarm(before, stage.workClass, at))

@@ -9,7 +9,7 @@ import type { EventBody } from './event.ts';
 import { noteFailure, noteSuccess } from './health.ts';
 import { endJob, onStageFinished } from './job.ts';
 import { bookWork } from './ledger.ts';
-import { learnFromResult } from './learn.ts';
+import { claimedMs, learnFromResult } from './learn.ts';
 import { notePrediction } from './schedule/forecast.ts';
 import { touchSession } from './session.ts';
 import { acceptRange, failRange, type StageOutcome } from './stage.ts';
@@ -81,7 +81,7 @@ function takeResult(turn: Turn, stage: Stage, attempt: Attempt, outcome: Done): 
   const twin = twinOf(state, attempt);
   if (twin) stopAttempt(turn, twin);
   const { start, end, peer } = attempt;
-  bookWork(turn, job, { peer, deviceMs: outcome.durationMs, items: rangeLength(attempt) });
+  bookWork(turn, job, { peer, deviceMs: claimedMs(turn, attempt, outcome.durationMs), items: rangeLength(attempt) });
   const bytes = outcome.part && { part: outcome.part };
   const inline = outcome.inline === undefined ? undefined : { inline: outcome.inline };
   settle(turn, stage, acceptRange(turn, stage, { stage: stage.id, start, end, peer, ...bytes, ...inline }));

@@ -120,6 +120,19 @@ describe('limits of a job', () => {
     expect(swarm.statusOf()).toBe('completed');
   });
 
+  test('a peer that claims more time than it had costs nobody their share, nor a job its device-hours', () => {
+    const swarm = new CoreHarness();
+    swarm.join(ANNA);
+    swarm.submit(itemJob(1_000, 'big', { limits: { deviceHours: 1 } }));
+    for (let i = 0; i < 3; i++) {
+      const [attempt] = swarm.state.attempts.values();
+      swarm.at += 100;
+      swarm.report(ANNA, attempt!.epoch, done(1e12));
+    }
+    expect(swarm.statusOf()).toBe('running');
+    expect([...swarm.state.ledger.values()][0]?.deviceMs).toBeLessThanOrEqual(600);
+  });
+
   test('it ends when its device-hours are used up, and what runs is stopped', () => {
     const swarm = new CoreHarness();
     swarm.join(ANNA);
