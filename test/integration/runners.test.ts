@@ -184,6 +184,14 @@ describe('what ends a runner', () => {
     await expectNoneLeft();
   });
 
+  test('it is canceled before there is a process to tell', async () => {
+    const cancel = new AbortController();
+    const running = run({ mode: 'hang', at: 1 }, { signal: cancel.signal });
+    cancel.abort();
+    expect(await running).toEqual({ kind: 'canceled' });
+    await expectNoneLeft();
+  });
+
   test('it is canceled while it opens', async () => {
     const cancel = new AbortController();
     const onStart = () => cancel.abort();

@@ -86,6 +86,8 @@ export class RunAttempt {
     const onAbort = () => this.#onCancel();
     task.signal?.addEventListener('abort', onAbort, { once: true });
     this.#cleanups.push(() => task.signal?.removeEventListener('abort', onAbort));
+    // Fired while the process was being started: nobody will tell again.
+    if (task.signal?.aborted) return this.#end({ kind: 'canceled' }, init === undefined);
     if (runner.pid !== undefined)
       this.#cleanups.push(watchMemory(runner.pid, memoryBytes, (usedBytes) => this.#onMemory(usedBytes)));
     if (init === undefined) return this.#sendRun();
