@@ -16,10 +16,13 @@ type Props = {
 
 export function Explain({ client, job, stage, onClosed }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const title = useRef<HTMLHeadingElement>(null);
   const [lines, setLines] = useState<readonly string[]>();
   useEffect(() => {
     const element = dialog.current;
     element?.showModal();
+    // Not the button: the stroke that opened the dialog must not close it, and a screen reader begins at the title.
+    title.current?.focus();
     return () => element?.close();
   }, []);
   const ask = async (signal: AbortSignal) => setLines((await client.call('explain', { job, stage }, { signal })).lines);
@@ -28,7 +31,9 @@ export function Explain({ client, job, stage, onClosed }: Props) {
   );
   return (
     <dialog ref={dialog} aria-labelledby="explain-title" onClose={onClosed}>
-      <h2 id="explain-title">Why is “{stage}” as it is?</h2>
+      <h2 id="explain-title" ref={title} tabIndex={-1}>
+        Why is “{stage}” as it is?
+      </h2>
       {lines?.map((line, i) =>
         line.startsWith('  ') ? (
           <p key={i} className="inset">

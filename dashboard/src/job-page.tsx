@@ -55,7 +55,12 @@ export function JobPage({ client, id, peers, onRefused }: Props) {
       <Workers job={job} />
       <TimelineSection client={client} peers={peers} job={id} onRefused={onRefused} />
       {explained !== undefined && (
-        <Explain client={client} job={id} stage={explained} onClosed={() => setExplained(undefined)} />
+        <Explain
+          key={explained}
+          {...{ client, job: id, stage: explained }}
+          // A dialog tells of its end a moment later: another may be open by then.
+          onClosed={() => setExplained((now) => (now === explained ? undefined : now))}
+        />
       )}
     </>
   );
